@@ -1,0 +1,1 @@
+"""Connect your Supabase users' accounts at third-party services, under their own row level security."""

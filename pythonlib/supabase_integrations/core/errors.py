@@ -1,0 +1,249 @@
+"""Every error this project raises, under one root.
+
+A class's docstring is its default message and `code` the stable word that API clients may rely on. No message carries a
+secret, a provider's body or the value that was refused.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class IntegrationError(Exception):
+    """The integration could not be used."""
+
+    code: ClassVar[str] = "integration_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class ConfigurationError(IntegrationError):
+    """The service is not configured correctly."""
+
+    code = "configuration_error"
+
+
+# --- encryption -------------------------------------------------------------------------------------------------------
+
+
+class DecryptionError(IntegrationError):
+    """The ciphertext does not open: it was changed, or it belongs to another row, owner, tenant, version or purpose."""
+
+    code = "decryption_failed"
+
+
+class MalformedEnvelopeError(DecryptionError):
+    """The text is not a sealed envelope, or not in its one canonical form."""
+
+    code = "malformed_envelope"
+
+
+class UnknownKeyError(DecryptionError):
+    """The ciphertext was sealed under a key that is not in the keyring."""
+
+    code = "unknown_encryption_key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"Sealed under key {key_id}, which is not in the keyring: add that key to ENCRYPTION_KEYS_RETIRED."
+        )
+        self.key_id = key_id
+
+
+# --- who is calling ---------------------------------------------------------------------------------------------------
+
+
+class RefusedError(IntegrationError):
+    """Never raised itself: a refusal whose code says which check failed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.refusal_code = code
+
+
+class UnauthenticatedError(RefusedError):
+    """Who is calling could not be established (HTTP 401)."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(RefusedError):
+    """The caller is known and may not do this (HTTP 403)."""
+
+    code = "forbidden"
+
+
+class AuthUnavailableError(IntegrationError):
+    """Supabase Auth cannot be reached, so the session could not be checked. Try again."""
+
+    code = "auth_unavailable"
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+class StoreUnavailableError(IntegrationError):
+    """The database cannot be reached. Try again."""
+
+    code = "database_unavailable"
+
+    def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SchemaMissingError(IntegrationError):
+    """The integrations tables are not in this database: run `integrations migrate` (or `supabase db push`)."""
+
+    code = "schema_missing"
+
+
+class IntegrationNotFoundError(IntegrationError):
+    """There is no such integration."""
+
+    code = "integration_not_found"
+
+
+class DuplicateIntegrationError(IntegrationError):
+    """This account of this service is connected already. Change or delete that connection instead."""
+
+    code = "duplicate_integration"
+
+
+class IntegrationBusyError(IntegrationError):
+    """Another process is changing the credentials of this connection. Try again in a moment."""
+
+    code = "integration_busy"
+
+
+class QuotaExceededError(IntegrationError):
+    """The database's limit for one user is reached: too many connections, pending authorizations or changes."""
+
+    code = "quota_exceeded"
+
+
+class InvalidValueError(IntegrationError):
+    """A field holds a value that is not allowed."""
+
+    code = "invalid_value"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+# --- services and OAuth -----------------------------------------------------------------------------------------------
+
+
+class UnknownServiceError(IntegrationError):
+    """There is no service of that name in the catalogue. GET /api/integrations/services lists them."""
+
+    code = "unknown_service"
+
+
+class ServiceNotConfiguredError(IntegrationError):
+    """The operator has not configured this service yet."""
+
+    code = "service_not_configured"
+
+    def __init__(self, service_name: str, missing: tuple[str, ...] = ()) -> None:
+        names = f" Missing: {', '.join(missing)}." if missing else ""
+        super().__init__(f"The service {service_name} is not configured on this server.{names}")
+        self.missing = missing
+
+
+class InvalidStateError(IntegrationError):
+    """This authorization is unknown, used up, or was started by somebody else. Start again."""
+
+    code = "invalid_state"
+
+
+class StateExpiredError(InvalidStateError):
+    """The authorization was not finished within ten minutes. Start again."""
+
+    code = "state_expired"
+
+
+class InvalidCallbackError(IntegrationError):
+    """The service's answer to the authorization request is not valid. Start again."""
+
+    code = "invalid_callback"
+
+
+class IssuerMismatchError(InvalidCallbackError):
+    """The answer came from another authorization server than the one that was asked (RFC 9207). Start again."""
+
+    code = "issuer_mismatch"
+
+
+class InvalidHandleError(IntegrationError):
+    """The handle is not one of ours or has expired. Start the authorization again."""
+
+    code = "invalid_handle"
+
+
+class AuthorizationDeniedError(IntegrationError):
+    """The service answered the authorization request with an error; `reason` is its code, from a closed list."""
+
+    code = "authorization_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The service did not grant access ({reason}).")
+        self.reason = reason
+
+
+class AccountMismatchError(IntegrationError):
+    """You signed in to a different account than the one this connection belongs to. Nothing was changed."""
+
+    code = "account_mismatch"
+
+
+class AccountUnknownError(IntegrationError):
+    """The service accepted the connection but did not say which account it belongs to. Start again."""
+
+    code = "account_unknown"
+
+
+class CredentialsRejectedError(IntegrationError):
+    """The service does not accept these credentials."""
+
+    code = "credentials_rejected"
+
+
+class ProviderUnavailableError(IntegrationError):
+    """The service cannot be reached or answers with errors. Try again later."""
+
+    code = "provider_unavailable"
+
+    def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TokenEndpointError(IntegrationError):
+    """The service's token endpoint refused the request."""
+
+    code = "token_endpoint_error"
+
+    def __init__(self, error: str, *, status: int) -> None:
+        super().__init__(f"The service's token endpoint refused the request ({error}, HTTP {status}).")
+        self.error = error
+        self.status = status
+
+
+class InvalidGrantError(TokenEndpointError):
+    """The authorization code or refresh token is expired, revoked or was used before (RFC 6749 §5.2)."""
+
+    code = "invalid_grant"
+
+
+class InvalidClientError(TokenEndpointError):
+    """The service does not accept this server's client id or secret (RFC 6749 §5.2): the operator must correct it."""
+
+    code = "invalid_client"
+
+
+class MalformedTokenResponseError(IntegrationError):
+    """The service's token endpoint answered with something that is not a token."""
+
+    code = "malformed_token_response"

@@ -1,0 +1,1 @@
+"""What the system does for a caller, written against the ports."""
