@@ -1,0 +1,36 @@
+"""Loopback ports: every server of the local system listens on 127.0.0.1 only."""
+
+import errno
+import socket
+
+from .errors import LocalStackError
+
+HOST = "127.0.0.1"
+
+
+def require_free(port: int, setting: str) -> None:
+    """Raise `LocalStackError`, naming the port and its setting, when something listens on `port` already."""
+    try:
+        _bind(port)
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            reason = f"port {port} may only be used by root"
+        elif error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is already in use"
+        else:
+            reason = f"port {port} cannot be used: {error}"
+        raise LocalStackError(f"{reason}. Choose another one with {setting}, or end what uses it.") from error
+
+
+def find_free() -> int:
+    """A port that was free a moment ago, for tests and scratch servers."""
+    return _bind(0)
+
+
+def _bind(port: int) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do it: a port in TIME_WAIT is free, one that is listened on is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        bound: int = probe.getsockname()[1]
+        return bound
