@@ -12,7 +12,8 @@ from typing import Literal
 
 import psycopg
 from psycopg import sql
-from pydantic import SecretStr
+
+from supabase_integrations.core.secret import SecretStr
 
 MIGRATING_ROLE = "postgres"
 API_ROLES = ("anon", "authenticated", "service_role")

@@ -26,7 +26,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import SecretStr
+from supabase_integrations.core.secret import SecretStr
 
 from .errors import LocalStackError
 from .ports import HOST, require_free
