@@ -1,0 +1,83 @@
+"""Which services exist: definitions by name, parsed from catalogue files (`[service.<name>]` tables of TOML)."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from .errors import ConfigurationError, UnknownServiceError
+from .service import ServiceDefinition
+
+
+class Catalogue:
+    """The services this system knows, in alphabetical order."""
+
+    def __init__(self, services: Iterable[ServiceDefinition]) -> None:
+        ordered = sorted(services, key=lambda service: service.name)
+        self._services: Mapping[str, ServiceDefinition] = {service.name: service for service in ordered}
+
+    @classmethod
+    def from_files(cls, texts: Mapping[str, str], variable: Callable[[str], str | None], *, development: bool) -> Self:
+        """Read TOML files, `texts` by file name; a service that a later file names again is replaced whole.
+
+        `variable(name)` is the operator's value for a `${NAME}` in a service's texts, or None where the default under the
+        service's `variables` holds. Services marked `development_only` exist in development alone.
+        Raises ConfigurationError, naming the file, the service and the key.
+        """
+        services: dict[str, ServiceDefinition] = {}
+        for file_name, text in texts.items():
+            for name, table in _tables(file_name, text):
+                services[name] = _definition(file_name, name, table, variable)
+        return cls(service for service in services.values() if development or not service.development_only)
+
+    def __iter__(self) -> Iterator[ServiceDefinition]:
+        return iter(self._services.values())
+
+    def __len__(self) -> int:
+        return len(self._services)
+
+    def get(self, service_name: str) -> ServiceDefinition:
+        """The definition of one service. Raises UnknownServiceError."""
+        try:
+            return self._services[service_name]
+        except KeyError:
+            raise UnknownServiceError from None
+
+
+def _tables(file_name: str, text: str) -> Iterable[tuple[str, Any]]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file_name} is not TOML: {error}") from None
+    unknown = set(document) - {"service"}
+    if unknown or not isinstance(document.get("service", {}), dict):
+        raise ConfigurationError(f"{file_name} may hold only tables called [service.<name>].")
+    services: dict[str, Any] = document.get("service", {})
+    return services.items()
+
+
+def _definition(file_name: str, name: str, table: Any, variable: Callable[[str], str | None]) -> ServiceDefinition:
+    where = f"{file_name} [service.{name}]"
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{where} must be a table.")
+    defaults = table.get("variables")
+    defaults = defaults if isinstance(defaults, dict) else {}
+
+    def value_of(found: re.Match[str]) -> str:
+        value = variable(found[1]) or defaults.get(found[1])
+        if found[1] not in defaults or not isinstance(value, str) or not value:
+            raise ConfigurationError(f"{where} uses ${{{found[1]}}}: set it, or give it a default under variables.")
+        return value
+
+    substituted = {
+        key: re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", value_of, text) if isinstance(text, str) else text
+        for key, text in table.items()
+    }
+    try:
+        return ServiceDefinition.model_validate({**substituted, "name": name})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{where} {key}: {first['msg']}.") from None

@@ -1,0 +1,231 @@
+"""One third-party service as data: where it authorizes, how it wants to be asked, and how an account is told from another.
+
+The field names are OAuth's (RFC 6749, 7009, 7636, 7662, 8414, 9207) and are the keys of the catalogue files.
+"""
+
+import re
+import string
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from .errors import InvalidValueError
+from .models import ServiceType
+
+MAX_TENANT_LENGTH: Final = 255
+PROTOCOL_PARAMETERS: Final = frozenset(
+    {
+        *("client_id", "client_secret", "code", "code_challenge", "code_challenge_method", "code_verifier", "dpop_jkt"),
+        *("grant_type", "nonce", "redirect_uri", "request", "request_uri", "response_mode", "response_type"),
+        *("scope", "state"),
+    }
+)
+"""Authorize parameters that the protocol owns: no caller may set them, whatever a service's allow-list says."""
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ENDPOINTS: Final = (
+    *("authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint"),
+    *("introspection_endpoint", "uninstall_endpoint", "api_base_url"),
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=128)]
+
+
+class AuthKind(StrEnum):
+    """How a user connects the service."""
+
+    OAUTH2 = "oauth2"
+    CLIENT_CREDENTIALS = "oauth2_client_credentials"
+    API_KEY = "api_key"
+    BASIC = "basic"
+
+
+class TokenEndpointAuth(StrEnum):
+    """How this server proves itself at the token endpoint (RFC 8414 `token_endpoint_auth_methods_supported`)."""
+
+    POST = "client_secret_post"
+    BASIC = "client_secret_basic"
+    NONE = "none"
+
+
+class RefreshKind(StrEnum):
+    """How an access token is renewed."""
+
+    ROTATING = "rotating"
+    """Each reply brings a new refresh token, and the old one must not be used again."""
+    STABLE = "stable"
+    """The first refresh token is kept."""
+    EXCHANGE = "exchange"
+    """The access token itself is traded for a longer-lived one, before it expires."""
+    NONE = "none"
+
+
+class AccountSource(StrEnum):
+    """Where the service says which account a token belongs to."""
+
+    ID_TOKEN = "id_token"
+    TOKEN_REPLY = "token_reply"
+    REQUEST = "request"
+    INTROSPECTION = "introspection"
+    TENANT = "tenant"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class AccountRule(_Entry):
+    """How to identify the account: a `source`, the `field` of its id (dots descend) and, where there is one, of its name.
+
+    `request` is `GET path-or-URL`, relative to `api_base_url`; it belongs to the source `request` alone.
+    """
+
+    source: AccountSource
+    field: str = ""
+    name_field: str = ""
+    request: Annotated[str, StringConstraints(pattern=r"^(GET \S+)?$")] = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.source is AccountSource.REQUEST) != bool(self.request):
+            raise ValueError("request = 'GET /path' belongs to source = request, and only there")
+        if (self.source is AccountSource.TENANT) == bool(self.field):
+            raise ValueError("field is needed, except with source = tenant")
+        return self
+
+
+class ServiceDefinition(_Entry):
+    """A catalogue entry. Endpoints may contain `{<tenant_param>}`; names ending in `_s` are seconds."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    display_name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    service_type: ServiceType
+    auth: AuthKind = AuthKind.OAUTH2
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    refresh_endpoint: str = ""
+    revocation_endpoint: str = ""
+    revocation_style: str = ""
+    introspection_endpoint: str = ""
+    uninstall_endpoint: str = ""
+    issuer: str = ""
+    issuer_in_callback: Literal["required", "when_present"] = "required"
+    scopes: tuple[str, ...] = ()
+    scope_separator: Literal[" ", ","] = " "
+    pkce: Literal["S256", "none"] = "none"
+    token_endpoint_auth: TokenEndpointAuth = TokenEndpointAuth.POST
+    token_request_format: Literal["form", "json"] = "form"
+    authorization_params: dict[str, str] = Field(default_factory=dict)
+    token_params: dict[str, str] = Field(default_factory=dict)
+    allowed_authorization_params: frozenset[str] = frozenset()
+    tenant_param: Name | Literal[""] = ""
+    tenant_pattern: str = ""
+    refresh: RefreshKind = RefreshKind.NONE
+    refresh_grant: str = ""
+    exchange_on_connect: bool = False
+    expires: bool = True
+    access_token_lifetime_s: Annotated[int, Field(gt=0)] | None = None
+    account_id_from: AccountRule | None = None
+    callback_hmac: bool = False
+    appsecret_proof: bool = False
+    api_base_url: str = ""
+    api_auth: str = "bearer"
+    rate_limit: dict[str, Any] | None = None
+    rate_limit_headers: tuple[str, ...] = ()
+    health_check: str = ""
+    docs: str = ""
+    env: tuple[EnvironmentName, ...] = ()
+    variables: dict[EnvironmentName, str] = Field(default_factory=dict)
+    development_only: bool = False
+    quirks: tuple[str, ...] = ()
+    confidence: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.auth is AuthKind.OAUTH2 and not (self.authorization_endpoint and self.token_endpoint):
+            raise ValueError("authorization_endpoint and token_endpoint are needed for auth = oauth2")
+        for name in _ENDPOINTS:
+            _check_endpoint(name, getattr(self, name), self.tenant_param)
+        if bool(self.tenant_param) != bool(self.tenant_pattern):
+            raise ValueError("tenant_param and tenant_pattern belong together")
+        if self.tenant_pattern:
+            _check_pattern(self.tenant_pattern)
+        if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
+            raise ValueError("refresh_grant is needed for refresh = exchange")
+        owned = self.allowed_authorization_params & (PROTOCOL_PARAMETERS | self.authorization_params.keys())
+        if owned:
+            raise ValueError(f"allowed_authorization_params may not hold {min(owned)}")
+        return self
+
+    @property
+    def client_id_name(self) -> str:
+        """The setting that holds the client id: the `env` list says which, else `<SERVICE>_CLIENT_ID`."""
+        default = self.env[0] if self.env else f"{self.name.upper()}_CLIENT_ID"
+        return next((name for name in self.env if name.endswith("_CLIENT_ID")), default)
+
+    @property
+    def client_secret_name(self) -> str:
+        """The setting that holds the client secret: the `env` list says which, else `<SERVICE>_CLIENT_SECRET`."""
+        rest = [name for name in self.env if name != self.client_id_name]
+        default = rest[0] if rest else f"{self.name.upper()}_CLIENT_SECRET"
+        return next((name for name in rest if name.endswith("_SECRET")), default)
+
+    @property
+    def needs_tenant(self) -> bool:
+        """Whether a connection cannot start before the tenant (such as a shop's host) is known."""
+        built_from = (self.authorization_endpoint, self.token_endpoint)
+        return bool(self.tenant_param) and (
+            self.auth is not AuthKind.OAUTH2 or any(f"{{{self.tenant_param}}}" in url for url in built_from)
+        )
+
+    def check_tenant(self, tenant: str) -> str:
+        """The tenant, if it may be built into this service's URLs; '' where none is given and none is needed.
+
+        `fullmatch`, not `match`: with `$` alone a trailing line break would pass. Raises InvalidValueError.
+        """
+        name = f"config.{self.tenant_param}"
+        if not tenant:
+            if self.needs_tenant:
+                raise InvalidValueError(name, f"{self.display_name} needs {name}, matching {self.tenant_pattern}")
+            return ""
+        if len(tenant) > MAX_TENANT_LENGTH or not re.fullmatch(self.tenant_pattern, tenant):
+            raise InvalidValueError(name, f"{name} does not match {self.tenant_pattern}")
+        return tenant
+
+    def url(self, template: str, tenant: str) -> str:
+        """An endpoint with the tenant in its place; the tenant is checked again before every request built from it.
+
+        Raises InvalidValueError.
+        """
+        if not self.tenant_param:
+            return template
+        checked = self.check_tenant(tenant)
+        placeholder = f"{{{self.tenant_param}}}"
+        if placeholder in template and not checked:
+            raise InvalidValueError(f"config.{self.tenant_param}", f"{self.display_name} needs its {self.tenant_param}")
+        return template.replace(placeholder, checked)
+
+
+def _check_pattern(pattern: str) -> None:
+    if not (pattern.startswith("^") and pattern.endswith("$")):
+        raise ValueError("tenant_pattern must be anchored: ^…$")
+    try:
+        re.compile(pattern)
+    except re.error:
+        raise ValueError("tenant_pattern is not a regular expression") from None
+
+
+def _check_endpoint(name: str, url: str, tenant_param: str) -> None:
+    if not url:
+        return
+    placeholders = {placeholder for _, placeholder, _, _ in string.Formatter().parse(url) if placeholder}
+    foreign = placeholders - {tenant_param, "client_id"}
+    if foreign:
+        raise ValueError(f"{name} uses {{{min(foreign)}}}, which is not the tenant_param")
+    parts = urlsplit(re.sub(r"\{\w+\}", "placeholder", url))
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not secure or not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError(f"{name} must be an https URL (http only on loopback) without a user name or fragment")
