@@ -1,0 +1,145 @@
+"""Replies of token endpoints, validated (RFC 6749 §5.1, §5.2). What is not clearly a token is an error, at any status."""
+
+import math
+import re
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from .credentials import OAuthCredentials
+from .errors import (
+    InvalidClientError,
+    InvalidGrantError,
+    MalformedTokenResponseError,
+    ProviderUnavailableError,
+    TokenEndpointError,
+)
+from .http_messages import HttpReply, retry_after
+from .secret import SecretStr
+from .service import ServiceDefinition
+
+_MAX_TOKEN_LENGTH: Final = 16_384
+_MAX_LIFETIME: Final = timedelta(days=3650)
+_ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "text/plain"})
+_CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
+
+
+def parse_token_reply(
+    reply: HttpReply, service: ServiceDefinition, now: datetime, *, requested_scopes: tuple[str, ...]
+) -> tuple[OAuthCredentials, dict[str, Any]]:
+    """The credentials of a token reply, and the whole reply for what else a service puts there (id_token, account names).
+
+    Raises ProviderUnavailableError (429, 5xx), InvalidGrantError, InvalidClientError, TokenEndpointError and
+    MalformedTokenResponseError.
+    """
+    fields = parse_reply_object(reply, now)
+    lifetime = _lifetime(fields.get("expires_in"))
+    refresh_token = _token(fields, "refresh_token", required=False)
+    if lifetime is None and refresh_token and service.expires and service.access_token_lifetime_s:
+        lifetime = timedelta(seconds=service.access_token_lifetime_s)
+    refresh_lifetime = _lifetime(fields.get("refresh_token_expires_in"))
+    access_token = _token(fields, "access_token", required=True)
+    if access_token is None:
+        raise MalformedTokenResponseError
+    return (
+        OAuthCredentials(
+            access_token=access_token,
+            issued_at=now,
+            token_type=_token_type(fields.get("token_type")),
+            refresh_token=refresh_token,
+            expires_at=now + lifetime if lifetime else None,
+            refresh_token_expires_at=now + refresh_lifetime if refresh_lifetime else None,
+            scopes=_scopes(fields.get("scope")) or requested_scopes,
+        ),
+        fields,
+    )
+
+
+def parse_reply_object(reply: HttpReply, now: datetime) -> dict[str, Any]:
+    """The object an authorization server answered with. Raises as `parse_token_reply` does."""
+    if reply.status == 429 or reply.status >= 500:
+        raise ProviderUnavailableError(retry_after=retry_after(reply.headers, now))
+    fields = _object(reply)
+    error = fields.get("error")
+    if error or not 200 <= reply.status < 300:
+        raise _endpoint_error(error, reply.status)
+    return fields
+
+
+def _object(reply: HttpReply) -> dict[str, Any]:
+    """JSON whatever the content type says; else a form where it says so (GitHub's default); else not a reply at all."""
+    try:
+        fields = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        fields = _form(reply) if reply.media_type in _FORM_TYPES else None
+    if isinstance(fields, dict):
+        return fields
+    if 200 <= reply.status < 300:
+        raise MalformedTokenResponseError
+    return {}
+
+
+def _form(reply: HttpReply) -> dict[str, Any] | None:
+    try:
+        return dict(parse_qsl(reply.body.decode("ascii"), strict_parsing=True))
+    except ValueError:
+        return None
+
+
+def _endpoint_error(error: object, status: int) -> TokenEndpointError:
+    """Some services answer an object instead of a code (Meta: `{"error": {"type": …}}`); its type is the code then."""
+    if isinstance(error, dict):
+        error = error.get("type") or error.get("status")
+    code = error.lower() if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else "unknown_error"
+    if code == "invalid_grant":
+        return InvalidGrantError(code, status=status)
+    if code in _CLIENT_ERRORS:
+        return InvalidClientError(code, status=status)
+    return TokenEndpointError(code, status=status)
+
+
+def _token(fields: dict[str, Any], name: str, *, required: bool) -> SecretStr | None:
+    value = fields.get(name)
+    if value is None and not required:
+        return None
+    if not isinstance(value, str) or not value or len(value) > _MAX_TOKEN_LENGTH or not _is_printable(value):
+        raise MalformedTokenResponseError(f"The token endpoint's reply has no usable {name}.")
+    return SecretStr(value)
+
+
+def _is_printable(token: str) -> bool:
+    """VSCHAR of RFC 6749 appendix A: a token with a line break in it would end up in a header."""
+    return token.isascii() and token.isprintable()
+
+
+def _token_type(value: object) -> str:
+    if value is None:
+        return "Bearer"
+    if not isinstance(value, str) or not _ERROR_CODE.fullmatch(value):
+        raise MalformedTokenResponseError("The token endpoint's reply has no usable token_type.")
+    return value
+
+
+def _lifetime(value: object) -> timedelta | None:
+    """`expires_in` as number or text; None where it is absent, null or 0, which services mean as "does not expire"."""
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise MalformedTokenResponseError("The token endpoint's reply has no usable expires_in.")
+    return min(timedelta(seconds=min(seconds, _MAX_LIFETIME.total_seconds())), _MAX_LIFETIME) or None
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    """Space separated by RFC 6749 §3.3; commas and lists exist in the wild."""
+    if isinstance(value, str):
+        value = re.split(r"[\s,]+", value)
+    if not isinstance(value, list):
+        return ()
+    return tuple(dict.fromkeys(scope for scope in value if isinstance(scope, str) and 0 < len(scope) <= 256))[:100]
