@@ -5,13 +5,12 @@ secret, a provider's body or the value that was refused.
 """
 
 from datetime import timedelta
-from typing import ClassVar
 
 
 class IntegrationError(Exception):
     """The integration could not be used."""
 
-    code: ClassVar[str] = "integration_error"
+    code: str = "integration_error"
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
@@ -26,6 +25,12 @@ class ConfigurationError(IntegrationError):
 # --- encryption -------------------------------------------------------------------------------------------------------
 
 
+class UnsealableValueError(IntegrationError):
+    """The value cannot be sealed."""
+
+    code = "unsealable_value"
+
+
 class DecryptionError(IntegrationError):
     """The ciphertext does not open: it was changed, or it belongs to another row, owner, tenant, version or purpose."""
 
@@ -33,9 +38,33 @@ class DecryptionError(IntegrationError):
 
 
 class MalformedEnvelopeError(DecryptionError):
-    """The text is not a sealed envelope, or not in its one canonical form."""
+    """The text is not a sealed envelope."""
 
     code = "malformed_envelope"
+
+
+class NonCanonicalEnvelopeError(MalformedEnvelopeError):
+    """The envelope is not canonical base64url: it has padding, whitespace or foreign letters, or lost its end."""
+
+    code = "non_canonical_envelope"
+
+
+class TruncatedEnvelopeError(MalformedEnvelopeError):
+    """The envelope was cut short: what is left cannot hold a nonce and a tag, or ends within a byte."""
+
+    code = "truncated_envelope"
+
+
+class EnvelopeTooLongError(MalformedEnvelopeError):
+    """The text is longer than any envelope."""
+
+    code = "envelope_too_long"
+
+
+class UnsupportedEnvelopeVersionError(MalformedEnvelopeError):
+    """The envelope has a format version that this release does not read: upgrade it."""
+
+    code = "unsupported_envelope_version"
 
 
 class UnknownKeyError(DecryptionError):
@@ -50,6 +79,70 @@ class UnknownKeyError(DecryptionError):
         self.key_id = key_id
 
 
+class WrongKeyError(DecryptionError):
+    """The ciphertext is genuine, but the key id in its text was replaced by that of another key."""
+
+    code = "wrong_encryption_key"
+
+
+class TamperedCiphertextError(DecryptionError):
+    """The ciphertext was changed or cut short after it was sealed, so it opens nowhere: connect this account again."""
+
+    code = "tampered_ciphertext"
+
+
+class MisplacedCiphertextError(DecryptionError):
+    """Never raised itself: the ciphertext is genuine, but was sealed for another place. `fields` names what differs."""
+
+    code = "misplaced_ciphertext"
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        super().__init__(f"{(type(self).__doc__ or '').strip()} Its associated data differs in: {', '.join(fields)}.")
+        self.fields = fields
+
+
+class WrongPurposeError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but was sealed for another purpose."""
+
+    code = "wrong_purpose"
+
+
+class WrongOwnerError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but was sealed for another user."""
+
+    code = "wrong_owner"
+
+
+class WrongRowError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but was sealed for another row or column."""
+
+    code = "wrong_row"
+
+
+class WrongServiceError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but was sealed for another service."""
+
+    code = "wrong_service"
+
+
+class WrongTenantError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but was sealed for another tenant."""
+
+    code = "wrong_tenant"
+
+
+class WrongCredentialVersionError(MisplacedCiphertextError):
+    """The ciphertext is genuine, but is not of this version: an older one was put back."""
+
+    code = "wrong_credential_version"
+
+
+class UnexpectedContentError(DecryptionError):
+    """The ciphertext opens, but holds something else than was asked for."""
+
+    code = "unexpected_content"
+
+
 # --- who is calling ---------------------------------------------------------------------------------------------------
 
 
@@ -58,7 +151,7 @@ class RefusedError(IntegrationError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.refusal_code = code
+        self.code = code
 
 
 class UnauthenticatedError(RefusedError):
@@ -183,13 +276,13 @@ class InvalidHandleError(IntegrationError):
 
 
 class AuthorizationDeniedError(IntegrationError):
-    """The service answered the authorization request with an error; `reason` is its code, from a closed list."""
+    """The service answered the authorization request with an error; `code` is that error, from a closed list."""
 
-    code = "authorization_failed"
+    code = "access_denied"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The service did not grant access ({reason}).")
-        self.reason = reason
+    def __init__(self, code: str) -> None:
+        super().__init__(f"The service did not grant access ({code}). Start again.")
+        self.code = code
 
 
 class AccountMismatchError(IntegrationError):
