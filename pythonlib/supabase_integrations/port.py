@@ -1,5 +1,6 @@
 """What the use cases need of the outside world, as protocols. Adapters implement them; unit tests have in-memory fakes."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from .core.models import (
     PendingAuthorization,
     SealedIntegration,
 )
-from .core.oauth_messages import HttpReply, HttpRequest
+from .core.http_messages import HttpReply, HttpRequest
 
 
 class UserStore(Protocol):
@@ -81,7 +82,9 @@ class UserStore(Protocol):
         """Delete and return the user's state in one statement; None if it is unknown, foreign or used."""
         ...
 
-    async def list_events(self, integration_id: UUID, *, before: int | None, limit: int) -> tuple[IntegrationEvent, ...]:
+    async def list_events(
+        self, integration_id: UUID, *, before: int | None, limit: int
+    ) -> tuple[IntegrationEvent, ...]:
         """The newest events of one integration, older than the event id `before`."""
         ...
 
@@ -119,4 +122,16 @@ class SessionChecker(Protocol):
 
     async def require_session(self, caller: Caller) -> None:
         """Return if the session lives. Raises UnauthenticatedError (`session_ended`) or AuthUnavailableError."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests can move it."""
+
+    def now(self) -> datetime:
+        """The current moment, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
         ...

@@ -1,0 +1,60 @@
+"""Finding out which account at a service a set of credentials belongs to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.account import Account, account_in, account_in_id_token, account_in_reply
+from ..core.credentials import OAuthCredentials
+from ..core.errors import AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError
+from ..core.http_messages import HttpRequest
+from ..core.oauth_messages import OAuthClient, account_request, introspection_request
+from ..core.service import AccountRule, AccountSource, ServiceDefinition
+from ..port import ProviderHttp
+
+
+class Accounts:
+    """Asks a service, in the way its catalogue entry names, whose token it issued."""
+
+    def __init__(self, http: ProviderHttp) -> None:
+        self._http = http
+
+    async def identify(
+        self,
+        service: ServiceDefinition,
+        client: OAuthClient,
+        credentials: OAuthCredentials,
+        *,
+        tenant: str,
+        reply_fields: Mapping[str, Any],
+    ) -> Account:
+        """The account; `reply_fields` is the token endpoint's whole reply. An account without id where nothing tells one.
+
+        Raises AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError.
+        """
+        rule = service.account_id_from
+        if rule is None:
+            return Account(tenant, tenant or None)
+        match rule.source:
+            case AccountSource.TENANT:
+                return Account(tenant, tenant)
+            case AccountSource.TOKEN_REPLY:
+                return account_in(reply_fields, rule)
+            case AccountSource.ID_TOKEN:
+                return account_in_id_token(reply_fields.get("id_token"), service, client.client_id, rule)
+            case AccountSource.INTROSPECTION:
+                token = credentials.access_token
+                request = introspection_request(service, client, access_token=token, tenant=tenant)
+                return await self._ask(request, rule)
+            case AccountSource.REQUEST:
+                token = credentials.access_token
+                request = account_request(service, client, access_token=token, request=rule.request, tenant=tenant)
+                return await self._ask(request, rule)
+        raise AccountUnknownError
+
+    async def _ask(self, request: HttpRequest, rule: AccountRule) -> Account:
+        reply = await self._http.send(request)
+        if reply.status in (401, 403):
+            raise CredentialsRejectedError
+        if reply.status == 429 or reply.status >= 500:
+            raise ProviderUnavailableError
+        return account_in_reply(reply, rule)

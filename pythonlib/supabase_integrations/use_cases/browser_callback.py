@@ -1,0 +1,115 @@
+"""The callback as a browser brings it: finished at once where its cookie proves who started, handed on sealed otherwise.
+
+Without that proof nothing is exchanged and the database is not read.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from uuid import UUID
+
+from ..core.browser_binding import cookie_name, open_cookie, seal_handle
+from ..core.callback import CallbackQuery
+from ..core.encryption import Encryption
+from ..core.errors import (
+    AuthorizationDeniedError,
+    ForbiddenError,
+    IntegrationError,
+    StateExpiredError,
+    UnauthenticatedError,
+)
+from ..core.secret import SecretStr
+from ..core.state import AuthenticState, read_state
+from ..port import Clock
+from .user_integrations import UserIntegrations
+
+OpenFor: TypeAlias = Callable[[str], Awaitable[UserIntegrations]]
+"""Opens the tables for an access token, after verifying it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The connection is in the database."""
+
+    integration_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOn:
+    """The app has to finish it, with the JWT of the user who started."""
+
+    handle: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It ended; `code` is a stable word and `message` tells the person what to do."""
+
+    code: str
+    message: str
+
+
+Outcome: TypeAlias = Stored | HandedOn | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackEnd:
+    """How a callback ends, where the browser goes then, and which cookie is spent. No `redirect_to`: our own page."""
+
+    outcome: Outcome
+    redirect_to: str | None = None
+    spent_cookie: str | None = None
+
+
+class BrowserCallback:
+    """Decides what a browser's arrival at the redirect URI leads to."""
+
+    def __init__(
+        self, encryption: Encryption, allowed_redirect_urls: Collection[str], clock: Clock, open_for: OpenFor
+    ) -> None:
+        self._encryption = encryption
+        self._allowed_redirect_urls = allowed_redirect_urls
+        self._clock = clock
+        self._open_for = open_for
+
+    async def finish(self, parameters: tuple[tuple[str, str], ...], cookies: Mapping[str, str]) -> CallbackEnd:
+        """Where the browser goes. A state that does not authenticate ends on our own page, never in a redirect.
+
+        Raises InvalidCallbackError and InvalidStateError, and nothing after the state has been authenticated.
+        """
+        query = CallbackQuery.parse(parameters)
+        state = read_state(self._encryption, query.get("state"))
+        redirect_to = state.redirect_to(self._allowed_redirect_urls)
+        if self._clock.now() >= state.expires_at:
+            return CallbackEnd(_failure(StateExpiredError()), redirect_to, cookie_name(state.hash))
+        token = self._cookie_token(state, cookies)
+        if token is not None:
+            outcome = await self._finish_as(token, query)
+            if outcome is not None:
+                return CallbackEnd(outcome, redirect_to, cookie_name(state.hash))
+        if query.error:
+            return CallbackEnd(_failure(AuthorizationDeniedError(query.error)), redirect_to)
+        return CallbackEnd(HandedOn(seal_handle(self._encryption, query, state.expires_at)), redirect_to)
+
+    def _cookie_token(self, state: AuthenticState, cookies: Mapping[str, str]) -> SecretStr | None:
+        cookie = cookies.get(cookie_name(state.hash))
+        return open_cookie(self._encryption, cookie, state.hash) if cookie else None
+
+    async def _finish_as(self, token: SecretStr, query: CallbackQuery) -> Outcome | None:
+        """Act as the cookie's user; None where that user's token does not stand any more, so that the app brings a new one."""
+        try:
+            user = await self._open_for(token.get_secret_value())
+            await user.require_session()
+        except (UnauthenticatedError, ForbiddenError):
+            return None
+        except IntegrationError as error:
+            return _failure(error)
+        try:
+            integration = await user.handle_callback(query)
+        except IntegrationError as error:
+            return _failure(error)
+        return Stored(integration.id)
+
+
+def _failure(error: IntegrationError) -> Failed:
+    return Failed(error.code, str(error))

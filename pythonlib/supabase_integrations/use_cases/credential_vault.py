@@ -1,0 +1,138 @@
+"""Writing credentials into a user's rows: sealed to their place, fenced by the lease, retried over a short outage."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from ..core.associated_data import AssociatedData, Purpose
+from ..core.credentials import CredentialPayload, OAuthCredentials, from_json, to_json
+from ..core.encryption import Encryption
+from ..core.errors import IntegrationBusyError, StoreUnavailableError
+from ..core.models import CredentialReplacement, Integration, SealedIntegration
+from ..core.refresh_policy import refresh_due_at
+from ..core.service import ServiceDefinition
+from ..port import Clock, UserStore
+
+_BUSY_WAIT: Final = 0.25
+"""Seconds between two attempts to take a lease that somebody else holds."""
+_BUSY_ATTEMPTS: Final = 80
+"""20 s in all: a refresh takes less, and a caller waits no longer."""
+_OUTAGE_WAITS: Final = (0.5, 1.0, 2.0)
+"""Seconds before each further attempt at a write that must not be lost."""
+
+T = TypeVar("T")
+
+
+class CredentialVault:
+    """Seals, opens and replaces the credentials of one user's rows."""
+
+    def __init__(self, encryption: Encryption, clock: Clock) -> None:
+        self._encryption = encryption
+        self._clock = clock
+
+    def seal(self, payload: CredentialPayload, *, integration_id: UUID, user_id: UUID, credential_version: int) -> str:
+        """The envelope for one row at one version."""
+        place = _place(payload.service_name, payload.tenant, integration_id, user_id, credential_version)
+        return self._encryption.encrypt_object(to_json(payload), place)
+
+    def open(self, sealed: SealedIntegration, service: ServiceDefinition) -> CredentialPayload | None:
+        """The credentials of a row; None where it holds none. Raises DecryptionError and its kinds."""
+        row = sealed.integration
+        if sealed.envelope is None:
+            return None
+        tenant = tenant_of(row, service)
+        place = _place(row.service_name, tenant, row.id, row.user_id, row.credential_version)
+        return from_json(self._encryption.decrypt_object(sealed.envelope, place))
+
+    async def replace(
+        self,
+        store: UserStore,
+        integration_id: UUID,
+        payload: CredentialPayload,
+        service: ServiceDefinition,
+        *,
+        display_name: str | None = None,
+    ) -> Integration:
+        """Put new credentials in the place of the old ones, under the row's lease. Raises IntegrationBusyError."""
+        owner = uuid4()
+        sealed = await self._lease(store, integration_id, owner)
+        row = sealed.integration
+        envelope = self.seal(
+            payload,
+            integration_id=row.id,
+            user_id=row.user_id,
+            credential_version=row.credential_version + 1,
+        )
+        scopes, expires_at, due_at = copies(payload, service)
+        replacement = CredentialReplacement(
+            envelope=envelope,
+            scopes=scopes,
+            expires_at=expires_at,
+            next_refresh_at=due_at,
+            display_name=display_name,
+        )
+        try:
+            return await self.persistently(
+                lambda: store.replace_credentials(
+                    row.id, replacement, lease_owner=owner, seen_version=row.credential_version
+                )
+            )
+        except IntegrationBusyError:
+            return await self.written_already(store, row.id, envelope)
+
+    async def persistently(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Do a write that would lose something if it were given up at the first outage."""
+        for wait in _OUTAGE_WAITS:
+            try:
+                return await write()
+            except StoreUnavailableError:
+                await self._clock.sleep(wait)
+        return await write()
+
+    async def written_already(self, store: UserStore, integration_id: UUID, envelope: str) -> Integration:
+        """The row, if it holds this very envelope: the write went through and only its answer was lost.
+
+        Raises IntegrationBusyError, IntegrationNotFoundError.
+        """
+        sealed = await store.get_sealed(integration_id)
+        if sealed.envelope != envelope:
+            raise IntegrationBusyError
+        return sealed.integration
+
+    async def _lease(self, store: UserStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
+        for _ in range(_BUSY_ATTEMPTS - 1):
+            try:
+                return await self.persistently(lambda: store.take_lease(integration_id, owner))
+            except IntegrationBusyError:
+                await self._clock.sleep(_BUSY_WAIT)
+        return await store.take_lease(integration_id, owner)
+
+
+def copies(
+    payload: CredentialPayload, service: ServiceDefinition
+) -> tuple[tuple[str, ...], datetime | None, datetime | None]:
+    """What is shown beside an envelope: scopes, expiry and when the next refresh is due."""
+    credentials = payload.credentials
+    if not isinstance(credentials, OAuthCredentials):
+        return (), None, None
+    return credentials.scopes, credentials.expires_at, refresh_due_at(credentials, service)
+
+
+def tenant_of(row: Integration, service: ServiceDefinition) -> str:
+    """The tenant a row says it belongs to. Only an envelope that was sealed for it opens with it."""
+    tenant = row.config.get(service.tenant_param) if service.tenant_param else None
+    return tenant if isinstance(tenant, str) else ""
+
+
+def _place(service_name: str, tenant: str, integration_id: UUID, user_id: UUID, version: int) -> AssociatedData:
+    return AssociatedData(
+        purpose=Purpose.CREDENTIALS,
+        table="integrations",
+        column="credentials",
+        id=str(integration_id),
+        user_id=str(user_id),
+        service_name=service_name,
+        tenant=tenant,
+        credential_version=version,
+    )
