@@ -1,0 +1,179 @@
+"""Every setting, and the only place that reads the environment. A mistake is told with what to do about it."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from .core.catalogue import Catalogue
+from .core.errors import ConfigurationError
+from .core.keyring import Keyring
+from .core.oauth_messages import OAuthClient
+from .core.secret import SecretStr
+from .core.service import AuthKind, ServiceDefinition, TokenEndpointAuth
+from .core.session_check import SessionCheck
+from .resources import catalogue_file
+
+CALLBACK_PATH: Final = "/api/integrations/oauth/callback"
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_DANGEROUS_SCHEMES: Final = frozenset({"", "javascript", "data", "file", "blob", "vbscript", "about"})
+_MASTER_KEYS: Final = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
+
+_ADVICE: Final = {
+    "ENCRYPTION_KEY": "Make one with `integrations generate-key` and keep it: without it no stored credential opens.",
+    "SUPABASE_URL": "It is the project's address, such as https://<project-ref>.supabase.co.",
+    "SUPABASE_PUBLISHABLE_KEY": "It is under Project Settings, API Keys, and begins with sb_publishable_.",
+    "APP_URL": "It is the public https address of this API: the services send users back to it.",
+}
+
+
+class Environment(StrEnum):
+    """`development` allows what only a local system may: loopback services, a shared JWT secret, the demo service."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+def _listed(value: object) -> object:
+    return tuple(item for item in re.split(r"[\s,]+", value) if item) if isinstance(value, str) else value
+
+
+def _is_secure(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )
+
+
+def _address(value: str) -> str:
+    """An https address (http on loopback) without path, query or fragment."""
+    parts = urlsplit(value)
+    if not _is_secure(value) or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an https:// address (http:// only on localhost) without a path")
+    return value.rstrip("/")
+
+
+def _redirect_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme in _DANGEROUS_SCHEMES or "#" in value or "*" in value or not value.isprintable():
+        raise ValueError("each entry is one exact URL without a fragment or wildcard")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("http:// is for localhost only: use https://")
+    return value
+
+
+Address = Annotated[str, BeforeValidator(lambda value: _address(value) if isinstance(value, str) else value)]
+RedirectUrl = Annotated[str, BeforeValidator(lambda value: _redirect_url(value) if isinstance(value, str) else value)]
+Listed = BeforeValidator(_listed)
+
+
+class Settings(BaseModel):
+    """The settings of one process. Build them with `from_environment`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    environment: Environment = Field(Environment.PRODUCTION, alias="ENVIRONMENT")
+    supabase_url: Address = Field(alias="SUPABASE_URL")
+    publishable_key: str = Field(
+        min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+    )
+    jwt_secret: SecretStr | None = Field(None, alias="SUPABASE_JWT_SECRET")
+    encryption_key: SecretStr = Field(alias="ENCRYPTION_KEY")
+    encryption_keys_retired: Annotated[tuple[SecretStr, ...], Listed] = Field((), alias="ENCRYPTION_KEYS_RETIRED")
+    app_url: Address = Field(validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
+    allowed_redirect_urls: Annotated[tuple[RedirectUrl, ...], Listed] = Field((), alias="ALLOWED_REDIRECT_URLS")
+    allowed_origins: Annotated[tuple[Address, ...], Listed] = Field((), alias="ALLOWED_ORIGINS")
+    session_check: SessionCheck = Field(SessionCheck.SENSITIVE, alias="SESSION_CHECK")
+    allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
+    allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
+    providers_file: Path | None = Field(None, alias="PROVIDERS_FILE")
+    host: str = Field("127.0.0.1", alias="HOST")
+    port: int = Field(8000, ge=1, le=65_535, alias="PORT")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check all settings; empty values count as absent. Raises ConfigurationError, naming every mistake."""
+        given = {name: value for name, value in environment.items() if value.strip()}
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+        for name in _MASTER_KEYS:
+            if name in given and settings.environment is Environment.PRODUCTION:
+                raise ConfigurationError(
+                    f"{name} is set, and this service must not have it: unset it."
+                    " Rows are reached with each user's own token; no key here bypasses row level security."
+                )
+        settings.keyring()
+        return settings
+
+    @model_validator(mode="after")
+    def _no_master_key(self) -> Self:
+        if self.publishable_key.startswith("sb_secret_"):
+            raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
+        if self.jwt_secret and self.environment is Environment.PRODUCTION:
+            raise ValueError(
+                "SUPABASE_JWT_SECRET is set: its holder can mint any role, so outside ENVIRONMENT=development the service"
+                " does not start with it. Unset it: HS256 tokens are verified by asking Supabase Auth."
+            )
+        return self
+
+    @property
+    def is_development(self) -> bool:
+        """Whether this is a local system."""
+        return self.environment is Environment.DEVELOPMENT
+
+    @property
+    def redirect_uri(self) -> str:
+        """The one redirect URI to register at every service."""
+        return self.app_url + CALLBACK_PATH
+
+    def keyring(self) -> Keyring:
+        """The encryption keys. Raises ConfigurationError."""
+        return Keyring.from_hex(self.encryption_key, self.encryption_keys_retired)
+
+
+def load_catalogue(settings: Settings, environment: Mapping[str, str]) -> Catalogue:
+    """The services that come with the project, and those of PROVIDERS_FILE. Raises ConfigurationError."""
+    texts = {"services.toml": catalogue_file().read_text("utf-8")}
+    if settings.providers_file:
+        try:
+            texts[settings.providers_file.name] = settings.providers_file.read_text("utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"PROVIDERS_FILE {settings.providers_file}: {error.strerror}.") from None
+    return Catalogue.from_files(texts, environment.get, development=settings.is_development)
+
+
+def load_clients(catalogue: Catalogue, environment: Mapping[str, str]) -> dict[str, OAuthClient]:
+    """This server's registrations, by service name, for every OAuth service that is configured completely."""
+    return {
+        service.name: OAuthClient(
+            environment[service.client_id_name], SecretStr(environment.get(service.client_secret_name, ""))
+        )
+        for service in catalogue
+        if service.auth is AuthKind.OAUTH2 and not missing_settings(service, environment)
+    }
+
+
+def missing_settings(service: ServiceDefinition, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The settings that are still needed before users can connect a service."""
+    if service.auth not in (AuthKind.OAUTH2, AuthKind.CLIENT_CREDENTIALS):
+        return ()
+    needed = [service.client_id_name]
+    if service.token_endpoint_auth is not TokenEndpointAuth.NONE:
+        needed.append(service.client_secret_name)
+    return tuple(name for name in needed if not environment.get(name, "").strip())
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        what = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+        advice = f" {_ADVICE[name]}" if name in _ADVICE else ""
+        lines.append(f"{name} {what}.{advice}".strip().replace("..", "."))
+    return "\n".join(lines)
