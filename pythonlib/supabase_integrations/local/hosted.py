@@ -7,7 +7,6 @@ Roles belong to the cluster, everything else to the database of the URL, which m
 adds `auth.users`, `auth.uid()`, `auth.jwt()` and `auth.role()` for databases without an Auth server. May be repeated.
 """
 
-from pathlib import Path
 from typing import Literal
 
 import psycopg
@@ -15,13 +14,13 @@ from psycopg import sql
 
 from supabase_integrations.core.secret import SecretStr
 
+from .scripts import read_script
+
 MIGRATING_ROLE = "postgres"
 API_ROLES = ("anon", "authenticated", "service_role")
 
 DefaultPrivileges = Literal["permissive", "closed"]
 """What the API roles get on everything new in `public`: all (projects until 2026) or nothing (projects since)."""
-
-_HERE = Path(__file__).parent
 
 
 async def prepare_hosted(
@@ -33,10 +32,10 @@ async def prepare_hosted(
 ) -> None:
     """Create the roles, schemas, timeouts and default privileges that a hosted project has."""
     async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=False) as connection:
-        await connection.execute(_script("hosted.sql"))
+        await connection.execute(read_script("hosted"))
         await set_password(connection, MIGRATING_ROLE, migrating_password)
         if auth_schema:
-            await connection.execute(_script("hosted_auth.sql"))
+            await connection.execute(read_script("hosted_auth"))
         for statement in _default_privileges(default_privileges):
             await connection.execute(statement)
 
@@ -65,6 +64,3 @@ def _default_privileges(world: DefaultPrivileges) -> list[sql.Composed]:
         for kind in ("tables", "functions", "sequences")
     ]
 
-
-def _script(name: str) -> bytes:
-    return (_HERE / name).read_bytes()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from .errors import LocalStackError
+
 _LAUNCHER = Path(__file__).with_name("child.py")
 _LOG_LIMIT = 8 * 1024 * 1024
 """Bytes after which the next start puts a log aside as `NAME.log.1`."""
@@ -56,6 +58,10 @@ class Child:
             # Also when it ended by itself: nothing it started may stay.
             os.killpg(self.pid, signal.SIGKILL)
         await self.process.wait()
+
+    def failure(self, what: str) -> LocalStackError:
+        """An error that says what happened to this process and shows the end of its log."""
+        return LocalStackError(f"{self.name} {what}. The end of {self.log_path}:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines of the log, for error messages."""
