@@ -1,5 +1,5 @@
--- A schema of our own for everything that is nobody's business: guards, the worker's functions, the operator's settings.
--- It is not among the Data API's exposed schemas, and `authenticated` may not even look up names in it; policies and
+-- A schema of our own for what is nobody's business: guards, the worker's functions, the operator's settings. It is
+-- not among the Data API's exposed schemas, and `authenticated` may not even look up names in it; policies and
 -- triggers reach what they need because they were bound to it when they were created.
 
 create schema integrations_private;

@@ -1,6 +1,7 @@
--- Who may call at all. Supabase gives the role `authenticated` to two kinds of token besides its users' own: tokens that its
--- OAuth server issued to a third-party app (they carry `client_id`) and those of anonymous sign-ins (`is_anonymous`).
--- Both are refused on every table of ours unless the operator has entered the claim here (sql/operations/).
+-- Who may call at all. Supabase gives the role `authenticated` to two kinds of token besides its users' own: tokens
+-- that its OAuth server issued to a third-party app (they carry `client_id`) and those of anonymous sign-ins
+-- (`is_anonymous`). Both are refused on every table of ours unless the operator has entered the claim here
+-- (sql/operations/).
 
 create table integrations_private.allowed_claims (
     claim text not null,

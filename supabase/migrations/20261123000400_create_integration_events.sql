@@ -15,7 +15,7 @@ create table public.integration_events (
 );
 
 comment on table public.integration_events is
-    'Append-only audit trail of public.integrations. Owners read their own; after a user''s deletion the operator does.';
+    'Audit trail of public.integrations, written by triggers alone. Owners read their own; it outlives the user.';
 comment on column public.integration_events.id is 'Grows with time; the position for paging.';
 comment on column public.integration_events.user_id is 'Owner of the connection.';
 comment on column public.integration_events.integration_id is 'The connection, which may be gone.';

@@ -1,6 +1,6 @@
 -- What a client must not decide about a connection, the database decides, on its own clock: version, lease, schedule,
--- quota, ids used once. Security definer because the guards count and look where the caller may not; as trigger functions
--- they cannot be called. A refusal ends its message with the rule's name in double quotes, as Postgres does.
+-- quota, ids used once. Security definer because the guards look where the caller may not; as trigger functions they
+-- cannot be called. A refusal ends its message with the rule's name in double quotes, as Postgres does.
 
 create function integrations_private.guard_new_integration() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
@@ -45,8 +45,8 @@ create trigger guard_integration_insert before insert on public.integrations
     for each row execute function integrations_private.guard_new_integration();
 comment on trigger guard_integration_insert on public.integrations is 'See guard_new_integration.';
 
--- Fires when the column is written, also with the value it has: an owner who takes its own lapsed lease again must get a
--- new end. A lease that lives is never prolonged, so its holder cannot keep a row for longer than it was given.
+-- Fires when the column is written, also with the value it has: an owner who takes its own lapsed lease again must get
+-- a new end. A lease that lives is never prolonged, so its holder cannot keep a row for longer than it was given.
 create function integrations_private.guard_refresh_lease() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
 declare

@@ -1,13 +1,13 @@
--- Writes the audit trail, in the same transaction as the change. Security definer because nobody may write events; inside it
--- current_user is the owner, so the actor is read from the role setting, or else from the login.
+-- Writes the audit trail, in the same transaction as the change. Security definer because nobody may write events;
+-- inside it current_user is the owner, so the actor is read from the role setting, or else from the login.
 
 create function integrations_private.record_integration_event() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     -- Leases, schedules and clocks are how a connection is kept alive, not what happened to it.
     silent constant text[] := array[
-        'credential_version', 'last_error_at', 'last_refreshed_at', 'last_sync_at', 'next_refresh_at', 'refresh_failures',
-        'refresh_lease_owner', 'refresh_lease_until', 'updated_at'
+        'credential_version', 'last_error_at', 'last_refreshed_at', 'last_sync_at', 'next_refresh_at',
+        'refresh_failures', 'refresh_lease_owner', 'refresh_lease_until', 'updated_at'
     ];
     actor constant text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     before jsonb;

@@ -1,7 +1,7 @@
--- Authorizations that were started and not finished. Everything that matters is in the sealed flow; the row proves that this
--- user started it, for ten minutes, and is consumed by one `delete … returning`, so that it works once.
--- No column is updatable. An expired row is invisible and cannot be consumed by anyone, whatever filter a client forgets:
--- the policies say so, and the guard or the worker clears it away.
+-- Authorizations that were started and not finished. Everything that matters is in the sealed flow; the row proves
+-- that this user started it, for ten minutes, and is consumed by one `delete … returning`, so that it works once. No
+-- column is updatable. An expired row is invisible to its owner and cannot be consumed, whatever filter a client
+-- forgets: the policies say so, and the guard or the worker clears it away.
 
 create table public.oauth_states (
     user_id uuid not null default auth.uid(),
@@ -26,10 +26,12 @@ comment on column public.oauth_states.state_hash is 'SHA-256 of the state, in he
 comment on column public.oauth_states.flow is
     'Sealed envelope, bound to user and state: verifier, service, redirect, scopes. Every decision is made from it.';
 comment on column public.oauth_states.integration_id is 'The connection to reconnect, if that is what was started.';
-comment on column public.oauth_states.expires_at is 'Ten minutes after the insert by our clock, whatever the client sends.';
+comment on column public.oauth_states.expires_at is
+    'Ten minutes after the insert by the database''s clock, whatever the client sends.';
 comment on constraint oauth_states_pkey on public.oauth_states is
     'Begins with the owner, so that somebody else''s state looks like none.';
-comment on constraint oauth_states_user_id_fkey on public.oauth_states is 'A deleted user''s authorizations go with them.';
+comment on constraint oauth_states_user_id_fkey on public.oauth_states is
+    'A deleted user''s authorizations go with them.';
 comment on constraint oauth_states_integration_id_fkey on public.oauth_states is
     'With the owner in the key: somebody else''s connection is refused exactly as one that does not exist.';
 comment on constraint oauth_states_state_hash_check on public.oauth_states is 'Nothing that is not a hash.';

@@ -1,6 +1,6 @@
 -- A state works once, also against its own user, who could consume it and insert the row again with the same or other
--- contents. So every hash is remembered from its insert on, for longer than a state can be valid (its sealed expiry is ten
--- minutes). The memory's primary key makes the rule hold under concurrency, and its size is the quota.
+-- contents. So every hash is remembered from its insert on, for longer than a state can be valid (its sealed expiry is
+-- ten minutes). The memory's primary key makes the rule hold under concurrency, and its size is the quota.
 
 create table integrations_private.seen_states (
     user_id uuid not null,

@@ -1,4 +1,4 @@
--- The background worker's role: no BYPASSRLS, no login until the operator sets a password outside version control
+-- The background worker's role: no BYPASSRLS, and no login until the operator sets a password outside version control
 -- (sql/operations/). It sees and changes rows only of the users it has declared in this transaction:
 --     select set_config('integrations.acting_for', '{…}', true)
 -- The declaration does not make the worker trustworthy; it makes a mistake, such as a forgotten filter, reach few rows.

@@ -1,13 +1,17 @@
--- Which connections are due, the worker learns here: ids and owners, never credentials. A policy for due rows only would not
--- do: Postgres applies the SELECT policy to the new row of an UPDATE that reads columns, and that row is no longer due.
+-- Which connections are due, the worker learns here: ids and owners, never credentials. A policy for due rows only
+-- would not do: Postgres applies the SELECT policy to the new row of an UPDATE that reads columns, and that row is not
+-- due.
 --
 -- Fair across users: of the longest due rows each user's first goes first, then each user's second, and so on. A user
--- whose 200 rows are always due delays nobody by more than their one row in each turn. Users cannot backdate a row (the
--- guard's floor) and a leased row is not due, so the 5,000 rows looked at are the longest due ones, whoever sent them.
+-- whose 200 rows are always due delays nobody by more than their one row in each turn. Users cannot backdate a row
+-- (the guard's floor) and a leased row is not due, so the 5,000 rows looked at are the longest due ones, whoever sent
+-- them.
 
 create function integrations_private.claim_due_refreshes(max_rows integer, lease_owner uuid)
 returns table (user_id uuid, id uuid)
 language plpgsql volatile security definer set search_path = '' as $$
+declare
+    wanted constant integer := least(greatest(coalesce(max_rows, 100), 1), 500);
 begin
     if lease_owner is null then
         raise exception 'a lease needs an owner' using errcode = 'null_value_not_allowed', hint = 'Pass a fresh uuid.';
@@ -23,6 +27,9 @@ begin
     in_turns as (
         select d.*, row_number() over (partition by d.user_id order by d.next_refresh_at, d.id) as turn
         from due as d
+        order by turn, d.next_refresh_at
+        -- Some are being claimed by other workers at this moment, and are skipped below.
+        limit wanted * 4
     ),
     free as (
         select i.user_id, i.id
@@ -33,7 +40,7 @@ begin
             and i.next_refresh_at <= now()
             and (i.refresh_lease_until is null or i.refresh_lease_until <= now())
         order by t.turn, t.next_refresh_at
-        limit least(greatest(coalesce(claim_due_refreshes.max_rows, 100), 1), 500)
+        limit wanted
         for update of i skip locked
     )
     update public.integrations as i

@@ -1,5 +1,5 @@
--- Key rotation: which keys are in use, and which rows are sealed under one of them. Ids and owners only; the worker then
--- declares those users and re-seals under a lease like anyone else. Both walk integrations_key_idx, so that no
+-- Key rotation: which keys are in use, and which rows are sealed under one of them. Ids and owners only; the worker
+-- then declares those users and re-seals under a lease like anyone else. Both walk integrations_key_idx, so that no
 -- credentials are read.
 
 create function integrations_private.count_integrations_by_key()

@@ -1,5 +1,5 @@
--- What the worker may delete: what has expired. Each call deletes a bounded number of rows and says how many, so that the
--- caller repeats it while there are more; rows somebody else is working on are left for the next time.
+-- What the worker may delete: what has expired. Each call deletes a bounded number of rows and says how many, so that
+-- the caller repeats it while there are more; rows somebody else is working on are left for the next time.
 
 create function integrations_private.purge_expired_states(max_rows integer) returns bigint
 language sql volatile security definer set search_path = '' as $$
@@ -35,7 +35,7 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 
 comment on function integrations_private.purge_expired_states(integer) is
-    'Deletes expired authorizations and the memory of states older than 15 minutes, up to max_rows (1 to 10,000) of each.';
+    'Deletes expired authorizations and the memory of states past 15 minutes, up to max_rows (1 to 10,000) of each.';
 revoke execute on function integrations_private.purge_expired_states(integer)
     from public, anon, authenticated, service_role;
 grant execute on function integrations_private.purge_expired_states(integer) to integrations_worker;
