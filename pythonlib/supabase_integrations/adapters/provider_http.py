@@ -1,0 +1,59 @@
+"""Requests to third-party services, over a pool that connects only to addresses that may be called.
+
+The address is checked where the socket for it is made: after the one resolution, and for hosts written as numbers too,
+so that there is no second look-up that could answer something else.
+"""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import httpx
+
+from ..core.egress import may_call
+from ..core.errors import ProviderUnavailableError
+from ..core.http_messages import HttpReply, HttpRequest
+from .http_pool import HttpLimits, open_http_pool
+
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+
+_LIMITS: Final = HttpLimits(max_reply_bytes=1024 * 1024)
+
+
+class ForbiddenAddressError(ProviderUnavailableError):
+    """The service's host name leads to an address that must not be called from here."""
+
+    code = "forbidden_address"
+
+
+class PooledProviderHttp:
+    """Implements `port.ProviderHttp`."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send it once, whatever comes back; redirects are replies like others. Raises ProviderUnavailableError."""
+        try:
+            reply = await self._http.request(
+                request.method, request.url, headers=request.headers, content=request.body or None
+            )
+        except (httpx.TransportError, httpx.InvalidURL):
+            raise ProviderUnavailableError from None
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        return HttpReply(reply.status_code, headers, reply.content)
+
+
+@asynccontextmanager
+async def open_provider_http(*, allow_loopback: bool) -> AsyncIterator[PooledProviderHttp]:
+    """Open the pool for requests to services; `allow_loopback` is for development alone."""
+
+    def guarded_socket(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not may_call(str(address[0]), allow_loopback=allow_loopback):
+            raise ForbiddenAddressError
+        return socket.socket(family, kind, protocol)
+
+    async with open_http_pool(_LIMITS, socket_factory=guarded_socket) as http:
+        yield PooledProviderHttp(http)
