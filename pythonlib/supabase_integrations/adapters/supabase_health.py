@@ -1,0 +1,63 @@
+"""Asks a Supabase project whether it can be worked with, as a stranger: no user's token is needed for that."""
+
+from typing import Final
+
+import httpx
+import orjson
+
+from ..core.readiness import CheckResult
+
+_MIGRATE: Final = "Run `integrations migrate --database-url …` or `supabase db push`."
+_MISSING: Final = frozenset({"PGRST205", "PGRST204", "PGRST106", "42P01"})
+
+
+class SupabaseHealth:
+    """Two questions to one project."""
+
+    def __init__(self, http: httpx.AsyncClient, supabase_url: str, publishable_key: str) -> None:
+        self._http = http
+        self._url = supabase_url
+        self._headers = {"apikey": publishable_key}
+
+    async def check(self) -> tuple[CheckResult, ...]:
+        """Whether the tables are there and closed to strangers, and whether Supabase Auth publishes its keys."""
+        return (await self._tables(), await self._auth())
+
+    async def _tables(self) -> CheckResult:
+        try:
+            reply = await self._http.get(
+                f"{self._url}/rest/v1/integrations", params={"select": "id", "limit": "1"}, headers=self._headers
+            )
+        except httpx.TransportError:
+            return CheckResult("database", False, f"{self._url}/rest/v1 cannot be reached. Check SUPABASE_URL.")
+        code = _code(reply)
+        if code == "42501":
+            return CheckResult("database", True, "The tables are there, and strangers are refused.")
+        if code in _MISSING:
+            return CheckResult("database", False, f"The table public.integrations is missing. {_MIGRATE}")
+        if reply.status_code == 200:
+            return CheckResult("database", False, "Strangers may read public.integrations! Run `integrations audit`.")
+        if reply.status_code in (401, 403):
+            return CheckResult("database", False, "The publishable key is refused. Check SUPABASE_PUBLISHABLE_KEY.")
+        return CheckResult("database", False, f"The Data API answered {reply.status_code}. See the project's status.")
+
+    async def _auth(self) -> CheckResult:
+        url = f"{self._url}/auth/v1/.well-known/jwks.json"
+        try:
+            reply = await self._http.get(url, headers=self._headers)
+            keys = orjson.loads(reply.content)["keys"] if reply.status_code == 200 else None
+        except (httpx.TransportError, orjson.JSONDecodeError, KeyError, TypeError):
+            keys = None
+        if not isinstance(keys, list):
+            return CheckResult("auth", False, f"{url} does not answer with keys. Check SUPABASE_URL.")
+        if not keys:
+            return CheckResult("auth", True, "No public keys: HS256 tokens are verified by asking Supabase Auth.")
+        return CheckResult("auth", True, f"{len(keys)} public keys: tokens are verified here.")
+
+
+def _code(reply: httpx.Response) -> str | None:
+    try:
+        body = orjson.loads(reply.content)
+    except orjson.JSONDecodeError:
+        return None
+    return body.get("code") if isinstance(body, dict) else None

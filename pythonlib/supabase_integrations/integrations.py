@@ -1,0 +1,99 @@
+"""The system, opened: connections to Supabase and to the services, and what every caller's use of them shares.
+
+async with open_integrations(settings, os.environ) as integrations:
+    user = await integrations.for_client(supabase_client)
+    page = await user.list(ListQuery())
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from .adapters.auth_sessions import AuthSessions
+from .adapters.clock import SystemClock
+from .adapters.http_pool import open_http_pool
+from .adapters.provider_http import open_provider_http
+from .adapters.supabase_client import SignedInClient, access_token_of
+from .adapters.supabase_health import SupabaseHealth
+from .adapters.token_verifier import SupabaseTokenVerifier
+from .adapters.user_store import PostgrestUserStores
+from .core.encryption import Encryption
+from .core.readiness import CheckResult
+from .port import TokenVerifier, UserStores
+from .settings import Settings, load_catalogue, load_clients
+from .use_cases.accounts import Accounts
+from .use_cases.browser_callback import BrowserCallback
+from .use_cases.connections import Connections
+from .use_cases.credential_vault import CredentialVault
+from .use_cases.oauth_manager import OAuthManager, OAuthSettings
+from .use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
+
+
+@dataclass(frozen=True, slots=True)
+class Integrations:
+    """One process's system. It holds no user's identity: ask it for one caller's integrations."""
+
+    settings: Settings
+    encryption: Encryption
+    engine: Engine
+    verifier: TokenVerifier
+    stores: UserStores
+    health: SupabaseHealth
+
+    async def for_token(self, access_token: str) -> UserIntegrations:
+        """The integrations of the user a Supabase access token was issued to.
+
+        Raises UnauthenticatedError, ForbiddenError, AuthUnavailableError.
+        """
+        caller = await self.verifier.verify(access_token)
+        return UserIntegrations(caller, self.stores.for_caller(caller), self.engine)
+
+    async def for_client(self, supabase_client: SignedInClient) -> UserIntegrations:
+        """The integrations of the user a supabase-py client (`AsyncClient`) is signed in as. Raises as `for_token`."""
+        return await self.for_token(await access_token_of(supabase_client))
+
+    async def readiness(self) -> tuple[CheckResult, ...]:
+        """Whether the database and Supabase Auth can be worked with."""
+        return await self.health.check()
+
+    @property
+    def browser_callback(self) -> BrowserCallback:
+        """What a browser's arrival at the redirect URI leads to."""
+        return BrowserCallback(self.encryption, self.settings.allowed_redirect_urls, SystemClock(), self.for_token)
+
+
+@asynccontextmanager
+async def open_integrations(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Integrations]:
+    """Open the system for as long as the block lasts; `environment` holds the services' client ids and secrets.
+
+    Raises ConfigurationError.
+    """
+    catalogue = load_catalogue(settings, environment)
+    clients = load_clients(catalogue, environment)
+    encryption, clock = Encryption(settings.keyring()), SystemClock()
+    async with (
+        open_http_pool() as supabase_http,
+        open_provider_http(allow_loopback=settings.is_development) as provider_http,
+    ):
+        sessions = AuthSessions(supabase_http, settings.supabase_url, settings.publishable_key)
+        vault = CredentialVault(encryption, clock)
+        connections = Connections(vault)
+        oauth_settings = OAuthSettings(settings.redirect_uri, settings.allowed_redirect_urls, clients)
+        oauth = OAuthManager(oauth_settings, catalogue, encryption, provider_http, connections, clock)
+        engine = Engine(
+            catalogue=catalogue,
+            clients=clients,
+            oauth=oauth,
+            accounts=Accounts(provider_http),
+            vault=vault,
+            connections=connections,
+            sessions=SessionPolicy(settings.session_check, sessions),
+        )
+        yield Integrations(
+            settings=settings,
+            encryption=encryption,
+            engine=engine,
+            verifier=SupabaseTokenVerifier(supabase_http, settings),
+            stores=PostgrestUserStores(supabase_http, settings.supabase_url, settings.publishable_key),
+            health=SupabaseHealth(supabase_http, settings.supabase_url, settings.publishable_key),
+        )
