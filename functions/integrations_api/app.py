@@ -1,0 +1,55 @@
+"""The application: routes, middleware, and the system opened for as long as it runs."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from supabase_integrations.integrations import open_integrations
+from supabase_integrations.settings import Settings
+
+from . import health, http_errors, integrations, oauth, services
+from .body_limit import BodyLimit
+from .request_log import RequestLog
+from .responses import Problem
+
+_PROBLEMS: Final = {
+    status: {"model": Problem, "content": {http_errors.PROBLEM_JSON: {}}}
+    for status in (401, 403, 404, 409, 422, 429, 503)
+}
+
+
+def create_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
+    """The API for these settings; `environment` holds the services' client ids and secrets."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_integrations(settings, environment) as system:
+            app.state.integrations = system
+            yield
+
+    app = FastAPI(
+        title="Supabase Integrations",
+        summary="Connect your users' accounts at third-party services.",
+        lifespan=lifespan,
+        telemetry={"logs": False, "metrics": False, "operation_spans": False},
+    )
+    app.include_router(health.router)
+    app.include_router(services.router, responses=_PROBLEMS)
+    app.include_router(oauth.router, responses=_PROBLEMS)
+    app.include_router(integrations.router, responses=_PROBLEMS)
+    http_errors.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.allowed_origins),
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "x-request-id"],
+        expose_headers=["x-request-id", "retry-after", "location"],
+    )
+    app.add_middleware(http_errors.UnexpectedErrors)
+    app.add_middleware(RequestLog)
+    return app

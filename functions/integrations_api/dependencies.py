@@ -1,0 +1,39 @@
+"""What endpoints ask for: the opened system, and the integrations of whoever is calling."""
+
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from supabase_integrations.core.errors import UnauthenticatedError
+from supabase_integrations.integrations import Integrations
+from supabase_integrations.use_cases.user_integrations import UserIntegrations
+
+from .request_log import current
+
+_bearer = HTTPBearer(auto_error=False, description="The access token of a user signed in with Supabase Auth.")
+
+
+def opened(request: Request) -> Integrations:
+    """The system this process opened at its start."""
+    integrations: Integrations = request.app.state.integrations
+    return integrations
+
+
+System: TypeAlias = Annotated[Integrations, Depends(opened)]
+
+
+async def user(
+    system: System, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> UserIntegrations:
+    """The caller's integrations. Raises UnauthenticatedError, ForbiddenError, AuthUnavailableError."""
+    if bearer is None:
+        raise UnauthenticatedError(
+            "token_missing", "Send the user's Supabase access token: Authorization: Bearer <JWT>."
+        )
+    opened_for = await system.for_token(bearer.credentials)
+    current().user_id = opened_for.caller.user_id
+    return opened_for
+
+
+User: TypeAlias = Annotated[UserIntegrations, Depends(user)]

@@ -1,0 +1,105 @@
+"""`/api/integrations`: the caller's connections."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from supabase_integrations.core.models import (
+    Integration,
+    IntegrationChanges,
+    IntegrationStatus,
+    ListOrder,
+    ListQuery,
+    ServiceType,
+)
+
+from . import cursors
+from .dependencies import User
+from .requests import CreateBody, Text, UpdateBody
+from .responses import EventList, EventView, IntegrationList, IntegrationView
+
+router: Final = APIRouter(prefix="/api/integrations", tags=["integrations"])
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@router.get("")
+async def list_integrations(
+    user: User,
+    service_type: ServiceType | None = None,
+    service_name: Annotated[Text | None, Query(max_length=64)] = None,
+    status: IntegrationStatus | None = None,
+    order: ListOrder = ListOrder.NEWEST,
+    cursor: Annotated[Text | None, Query(max_length=200)] = None,
+    limit: Limit = 50,
+) -> IntegrationList:
+    """The caller's integrations, newest first unless `order` says otherwise."""
+    page = await user.list(
+        ListQuery(
+            service_type=service_type,
+            service_name=service_name,
+            status=status,
+            order=order,
+            after=cursors.decode(cursor) if cursor else None,
+            limit=limit,
+        )
+    )
+    return IntegrationList(
+        integrations=[view(row) for row in page.integrations],
+        next_cursor=cursors.encode(page.next) if page.next else None,
+    )
+
+
+@router.post("", status_code=201)
+async def create_integration(user: User, body: CreateBody, response: Response) -> IntegrationView:
+    """Connect a service with an API key, a user name and password, or a token the user holds already."""
+    row = await user.create(
+        body.service_name,
+        body.credentials.to_credentials(datetime.now(UTC)),
+        service_type=body.service_type,
+        config=body.config,
+    )
+    response.headers["location"] = f"{router.prefix}/{row.id}"
+    return view(row)
+
+
+@router.get("/{integration_id}")
+async def get_integration(user: User, integration_id: UUID) -> IntegrationView:
+    """One connection."""
+    return view(await user.get(integration_id))
+
+
+@router.patch("/{integration_id}")
+async def update_integration(user: User, integration_id: UUID, body: UpdateBody) -> IntegrationView:
+    """Pause or resume a connection, note a sync, change its config, or replace its credentials for the same account."""
+    changes = IntegrationChanges(status=body.status, config=body.config, last_sync_at=body.last_sync_at)
+    credentials = body.credentials.to_credentials(datetime.now(UTC)) if body.credentials else None
+    return view(await user.update(integration_id, changes, credentials))
+
+
+@router.delete("/{integration_id}", status_code=204)
+async def delete_integration(user: User, integration_id: UUID) -> None:
+    """Delete a connection and its credentials."""
+    await user.delete(integration_id)
+
+
+@router.get("/{integration_id}/events")
+async def list_events(
+    user: User,
+    integration_id: UUID,
+    cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    limit: Limit = 50,
+) -> EventList:
+    """What happened to a connection, newest first."""
+    events = await user.events(integration_id, before=cursor, limit=limit)
+    return EventList(
+        events=[EventView.model_validate(event) for event in events],
+        next_cursor=str(events[-1].id) if len(events) == limit else None,
+    )
+
+
+def view(row: Integration) -> IntegrationView:
+    """What of a row is shown."""
+    return IntegrationView.model_validate(row)

@@ -1,0 +1,172 @@
+"""What callers may send. Unknown fields, wrong types, NUL bytes and numbers that JSON cannot hold are refused here."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, Credentials, OAuthCredentials
+from supabase_integrations.core.models import IntegrationStatus, ServiceType
+
+_MAX_DEPTH: Final = 32
+_MAX_INTEGER: Final = 2**53
+"""Beyond it JavaScript and jsonb readers do not agree on what was written (RFC 8259 §6)."""
+
+
+def _clean(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if "\0" in text:
+        raise ValueError("must not contain NUL bytes")
+    return text
+
+
+def _clean_secret(secret: SecretStr) -> SecretStr:
+    text = _clean(secret.get_secret_value())
+    if not text or len(text) > 16_384 or any(ord(character) < 32 for character in text):
+        raise ValueError("must be 1 to 16384 characters without control characters")
+    return secret
+
+
+def _clean_json(value: Any, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"must not be nested deeper than {_MAX_DEPTH}")
+    match value:
+        case str():
+            return _clean(value)
+        case Mapping():
+            return {_clean(key): _clean_json(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [_clean_json(item, depth + 1) for item in value]
+        case float() if not math.isfinite(value):
+            raise ValueError("must hold finite numbers only")
+        case int() if not isinstance(value, bool) and abs(value) > _MAX_INTEGER:
+            raise ValueError("must hold integers of at most 2^53")
+    return value
+
+
+def _config(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    return _clean_json(value)
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_clean)]
+ServiceName: TypeAlias = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_clean_secret)]
+Config: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_config)]
+Parameter: TypeAlias = Annotated[Text, StringConstraints(max_length=8192)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ApiKeyBody(_Body):
+    """Credentials of a service with API keys."""
+
+    api_key: Secret
+
+    def to_credentials(self, now: datetime) -> Credentials:
+        """As the core knows them."""
+        return ApiKeyCredentials(self.api_key)
+
+
+class BasicBody(_Body):
+    """Credentials of a service with HTTP Basic."""
+
+    username: Annotated[Text, StringConstraints(min_length=1, max_length=256, pattern=r"^[^:\x00-\x1f]+$")]
+    password: Secret
+
+    def to_credentials(self, now: datetime) -> Credentials:
+        """As the core knows them."""
+        return BasicCredentials(self.username, self.password)
+
+
+class TokenBody(_Body):
+    """Tokens of an OAuth service that were obtained elsewhere, by the same OAuth app."""
+
+    access_token: Secret
+    refresh_token: Secret | None = None
+    expires_at: AwareDatetime | None = None
+    scopes: Annotated[list[Annotated[Text, StringConstraints(min_length=1, max_length=256)]], Field(max_length=100)] = (
+        Field(default_factory=list)
+    )
+
+    def to_credentials(self, now: datetime) -> Credentials:
+        """As the core knows them."""
+        latest = now + timedelta(days=3650)
+        expires_at = min(self.expires_at.astimezone(UTC), latest) if self.expires_at else None
+        return OAuthCredentials(
+            access_token=self.access_token,
+            issued_at=now,
+            refresh_token=self.refresh_token,
+            expires_at=expires_at,
+            scopes=tuple(self.scopes),
+        )
+
+
+CredentialsBody: TypeAlias = ApiKeyBody | BasicBody | TokenBody
+
+
+class CreateBody(_Body):
+    """Body of `POST /api/integrations`."""
+
+    service_name: ServiceName
+    service_type: ServiceType | None = None
+    credentials: CredentialsBody
+    config: Config = Field(default_factory=dict)
+
+
+class UpdateBody(_Body):
+    """Body of `PATCH /api/integrations/{id}`. The user pauses and resumes; every other status is found out."""
+
+    status: Literal[IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE] | None = None
+    credentials: CredentialsBody | None = None
+    config: Config | None = None
+    last_sync_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("name at least one field, and give each a value")
+        return self
+
+
+class InitiateBody(_Body):
+    """Body of `POST /api/integrations/oauth/initiate`."""
+
+    service_name: ServiceName
+    additional_params: Annotated[dict[Parameter, Parameter], Field(max_length=20)] = Field(default_factory=dict)
+    redirect_to: Annotated[Text, StringConstraints(max_length=2048)] | None = None
+    config: Config = Field(default_factory=dict)
+    scopes: Annotated[list[Text], Field(max_length=100)] | None = None
+    integration_id: UUID | None = None
+
+
+class FinishBody(_Body):
+    """Body of `POST /api/integrations/oauth/callback`: the handle, or the query that the service's redirect brought."""
+
+    handle: Annotated[Text, StringConstraints(min_length=1, max_length=32_768)] | None = None
+    params: Annotated[dict[Parameter, Parameter], Field(min_length=1, max_length=50)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.handle is None) == (self.params is None):
+            raise ValueError("give either handle or params")
+        return self
