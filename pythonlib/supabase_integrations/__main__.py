@@ -1,0 +1,5 @@
+"""`python -m supabase_integrations` is the `integrations` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,36 @@
+"""The `integrations` command. Each command is a module of this package and imports what it needs when it runs."""
+
+import sys
+from typing import Final
+
+import typer
+
+from ..core.errors import IntegrationError
+from .audit import audit
+from .dev import dev
+from .doctor import doctor
+from .generate_key import generate_key
+from .migrate import migrate
+from .migrations import migrations
+from .serve import serve
+from .services import services
+
+app: Final = typer.Typer(
+    name="integrations",
+    help="Connect your Supabase users' accounts at third-party services.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (dev, serve, migrate, generate_key, services, audit, doctor):
+    app.command()(command)
+app.add_typer(migrations, name="migrations")
+
+
+def main() -> None:
+    """Run the command; one of our errors ends it with its message alone."""
+    try:
+        app()
+    except IntegrationError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
