@@ -1,9 +1,10 @@
-"""What the use cases need of the outside world, as protocols. Adapters implement them; unit tests have in-memory fakes."""
+"""What the use cases need of the outside world. Adapters implement these protocols, and unit tests have fakes."""
 
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from .core.http_messages import HttpReply, HttpRequest
 from .core.models import (
     Caller,
     CredentialReplacement,
@@ -16,14 +17,13 @@ from .core.models import (
     PendingAuthorization,
     SealedIntegration,
 )
-from .core.http_messages import HttpReply, HttpRequest
 
 
 class UserStore(Protocol):
     """The tables as one signed-in user sees them. Row level security decides; nothing here filters by owner.
 
-    Every method may raise `StoreUnavailableError`, `SchemaMissingError`, `UnauthenticatedError` (the token expired on the way)
-    and `ForbiddenError`. An unknown id and somebody else's id both raise `IntegrationNotFoundError`.
+    Every method may raise `StoreUnavailableError`, `SchemaMissingError`, `UnauthenticatedError` (the token expired on
+    the way) and `ForbiddenError`. An unknown id and somebody else's id both raise `IntegrationNotFoundError`.
     """
 
     async def list_integrations(self, query: ListQuery) -> IntegrationPage:
@@ -55,7 +55,7 @@ class UserStore(Protocol):
         ...
 
     async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
-        """Become the one who may replace the credentials, for as long as the database grants (60 s); the row as it is then.
+        """Become the one who may replace the credentials, for the 60 s that the database grants; the row as it is then.
 
         Raises IntegrationBusyError while somebody else's lease lives.
         """
@@ -64,7 +64,7 @@ class UserStore(Protocol):
     async def replace_credentials(
         self, integration_id: UUID, replacement: CredentialReplacement, *, lease_owner: UUID, seen_version: int
     ) -> Integration:
-        """Write new credentials and end the lease, if the lease is still `lease_owner`'s and the version still `seen_version`.
+        """Write new credentials and end the lease, if lease and version are still what this caller knows.
 
         Raises IntegrationBusyError where it is not: nothing was written.
         """
@@ -75,7 +75,7 @@ class UserStore(Protocol):
         ...
 
     async def insert_state(self, state_hash: str, flow: str, integration_id: UUID | None) -> None:
-        """Remember a started authorization. Raises QuotaExceededError; IntegrationNotFoundError for a foreign `integration_id`."""
+        """Remember a started authorization. Raises QuotaExceededError, and IntegrationNotFoundError for a foreign id."""
         ...
 
     async def consume_state(self, state_hash: str) -> PendingAuthorization | None:
@@ -103,8 +103,8 @@ class ProviderHttp(Protocol):
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send it once, without following redirects, and return the reply whatever its status.
 
-        Raises ProviderUnavailableError when no reply came (DNS, connection, TLS, timeout, too large a body) or the address is
-        not one that may be called.
+        Raises ProviderUnavailableError when no reply came (DNS, connection, TLS, timeout, too large a body) or the
+        address is not one that may be called.
         """
         ...
 
@@ -113,7 +113,9 @@ class TokenVerifier(Protocol):
     """Establishes who is calling."""
 
     async def verify(self, access_token: str) -> Caller:
-        """The user a Supabase access token was issued to. Raises UnauthenticatedError, ForbiddenError, AuthUnavailableError."""
+        """The user a Supabase access token was issued to. Raises UnauthenticatedError, ForbiddenError,
+        AuthUnavailableError.
+        """
         ...
 
 

@@ -96,7 +96,9 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read and check all settings; empty values count as absent. Raises ConfigurationError, naming every mistake."""
+        """Read and check all settings; empty values count as absent. Raises ConfigurationError, naming every
+        mistake.
+        """
         given = {name: value for name, value in environment.items() if value.strip()}
         try:
             settings = cls.model_validate(given)
@@ -117,8 +119,8 @@ class Settings(BaseModel):
             raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
         if self.jwt_secret and self.environment is Environment.PRODUCTION:
             raise ValueError(
-                "SUPABASE_JWT_SECRET is set: its holder can mint any role, so outside ENVIRONMENT=development the service"
-                " does not start with it. Unset it: HS256 tokens are verified by asking Supabase Auth."
+                "SUPABASE_JWT_SECRET is set: its holder can mint any role, so only ENVIRONMENT=development starts with it."
+                " Unset it: HS256 tokens are verified by asking Supabase Auth."
             )
         return self
 

@@ -1,4 +1,6 @@
-"""Which account a token belongs to, read from what a service answers. The catalogue's `account_id_from` says where to look."""
+"""Which account a token belongs to, read from what a service answers. The catalogue's `account_id_from` says where to
+look.
+"""
 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -49,8 +51,8 @@ def account_in_reply(reply: HttpReply, rule: AccountRule) -> Account:
 def account_in_id_token(id_token: object, service: ServiceDefinition, client_id: str, rule: AccountRule) -> Account:
     """The account an ID token names. Raises AccountUnknownError.
 
-    The token came straight from the token endpoint over TLS, which takes the place of its signature (OpenID Connect Core
-    §3.1.3.7 rule 6); issuer and audience are compared all the same.
+    The token came straight from the token endpoint over TLS, which takes the place of its signature (OpenID Connect
+    Core §3.1.3.7 rule 6); issuer and audience are compared all the same.
     """
     claims = _claims(id_token)
     audience = claims.get("aud")

@@ -1,7 +1,8 @@
 """What ties a callback to the browser or the user that started it: a sealed cookie, or a sealed handle.
 
-The cookie lets the callback finish by itself, as the user whose token it holds. The handle carries the callback's whole query
-to the app, which can finish it only with the JWT of the user who started: the state is found under that user's rows alone.
+The cookie lets the callback finish by itself, as the user whose token it holds. The handle carries the callback's
+whole query to the app, which can finish it only with the JWT of the user who started: the state is found under that
+user's rows alone.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,9 @@ from .secret import SecretStr
 
 COOKIE_PREFIX: Final = "__Host-integrations-"
 MAX_COOKIE_LENGTH: Final = 4000
-"""Characters of the sealed value: browsers silently drop a cookie of more than 4,096 bytes, name and attributes included."""
+"""Characters of the sealed value: browsers silently drop a cookie of more than 4,096 bytes, name and attributes
+included.
+"""
 
 _MAX_HANDLE_LENGTH: Final = 32_768
 

@@ -27,7 +27,9 @@ KNOWN_ERRORS: Final = frozenset(
         "unsupported_response_type",
     }
 )
-"""RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6: whatever else a service answers is `provider_error` to our callers."""
+"""RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6: whatever else a service answers is `provider_error` to our
+callers.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ class Catalogue:
     def from_files(cls, texts: Mapping[str, str], variable: Callable[[str], str | None], *, development: bool) -> Self:
         """Read TOML files, `texts` by file name; a service that a later file names again is replaced whole.
 
-        `variable(name)` is the operator's value for a `${NAME}` in a service's texts, or None where the default under the
-        service's `variables` holds. Services marked `development_only` exist in development alone.
+        `variable(name)` is the operator's value for a `${NAME}` in a service's texts, or None where the default under
+        the service's `variables` holds. Services marked `development_only` exist in development alone.
         Raises ConfigurationError, naming the file, the service and the key.
         """
         services: dict[str, ServiceDefinition] = {}

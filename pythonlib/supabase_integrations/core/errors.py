@@ -44,13 +44,13 @@ class MalformedEnvelopeError(DecryptionError):
 
 
 class NonCanonicalEnvelopeError(MalformedEnvelopeError):
-    """The envelope is not canonical base64url: it has padding, whitespace or foreign letters, or lost its end."""
+    """The envelope is not canonical base64url: it has padding, whitespace, foreign letters or lost its end."""
 
     code = "non_canonical_envelope"
 
 
 class TruncatedEnvelopeError(MalformedEnvelopeError):
-    """The envelope was cut short: what is left cannot hold a nonce and a tag, or ends within a byte."""
+    """The envelope is incomplete: what is left cannot hold a nonce and a tag, or ends within a byte."""
 
     code = "truncated_envelope"
 
@@ -207,6 +207,12 @@ class IntegrationBusyError(IntegrationError):
     """Another process is changing the credentials of this connection. Try again in a moment."""
 
     code = "integration_busy"
+
+
+class NotResumableError(IntegrationError):
+    """This connection is not paused. Where it needs authorization, start one with its integration_id."""
+
+    code = "not_resumable"
 
 
 class QuotaExceededError(IntegrationError):

@@ -36,7 +36,8 @@ class IntegrationStatus(StrEnum):
 class Caller:
     """A verified Supabase user and the access token that proves it.
 
-    `expires_at` is the token's own end; `session_id` is the Supabase Auth session it was issued for, where it names one.
+    `expires_at` is the token's own end; `session_id` is the Supabase Auth session it was issued for, where it names
+    one.
     """
 
     user_id: UUID
@@ -82,7 +83,9 @@ class SealedIntegration:
 
 @dataclass(frozen=True, slots=True)
 class NewIntegration:
-    """What the service inserts; the database sets owner, version, lease and times. `id` is chosen here, to be sealed over."""
+    """What the service inserts; the database sets owner, version, lease and times. `id` is chosen here, to be sealed
+    over.
+    """
 
     id: UUID
     service_name: str

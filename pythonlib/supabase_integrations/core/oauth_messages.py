@@ -113,7 +113,9 @@ def introspection_request(
 def token_request(
     service: ServiceDefinition, client: OAuthClient, endpoint: str, parameters: Mapping[str, str], tenant: str
 ) -> HttpRequest:
-    """A POST to one of the authorization server's endpoints, with this server's proof of who it is (RFC 6749 §2.3.1)."""
+    """A POST to one of the authorization server's endpoints, with this server's proof of who it is (RFC 6749
+    §2.3.1).
+    """
     headers = {"accept": "application/json"}
     fields = dict(parameters)
     if service.token_endpoint_auth is TokenEndpointAuth.BASIC:
@@ -145,7 +147,9 @@ def account_request(
 
 
 def api_auth_header(service: ServiceDefinition, access_token: SecretStr) -> dict[str, str]:
-    """The header that carries a token to the service's API: Bearer (RFC 6750 §2.1) unless the catalogue names another."""
+    """The header that carries a token to the service's API: Bearer (RFC 6750 §2.1) unless the catalogue names
+    another.
+    """
     token = access_token.get_secret_value()
     kind, _, rest = service.api_auth.partition(":")
     if kind == "header":

@@ -1,4 +1,5 @@
-"""One third-party service as data: where it authorizes, how it wants to be asked, and how an account is told from another.
+"""One third-party service as data: where it authorizes, how it wants to be asked, and how an account is told from
+another.
 
 The field names are OAuth's (RFC 6749, 7009, 7636, 7662, 8414, 9207) and are the keys of the catalogue files.
 """
@@ -78,7 +79,8 @@ class _Entry(BaseModel):
 
 
 class AccountRule(_Entry):
-    """How to identify the account: a `source`, the `field` of its id (dots descend) and, where there is one, of its name.
+    """How to identify the account: a `source`, the `field` of its id (dots descend) and, where there is one, of its
+    name.
 
     `request` is `GET path-or-URL`, relative to `api_base_url`; it belongs to the source `request` alone.
     """

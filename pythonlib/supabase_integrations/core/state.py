@@ -1,7 +1,7 @@
 """The `state` parameter (RFC 6749 §10.12): 32 random bytes that authenticate themselves.
 
-A state says, without any database, that this service made it, until when it holds, and which allow-listed page it leads back
-to. It names neither user nor service: those are sealed in the flow, under the state's SHA-256.
+A state says, without any database, that this service made it, until when it holds, and which allow-listed page it
+leads back to. It names neither user nor service: those are sealed in the flow, under the state's SHA-256.
 """
 
 import secrets

@@ -1,4 +1,6 @@
-"""Replies of token endpoints, validated (RFC 6749 §5.1, §5.2). What is not clearly a token is an error, at any status."""
+"""Replies of token endpoints, validated (RFC 6749 §5.1, §5.2). What is not clearly a token is an error, at any
+status.
+"""
 
 import math
 import re
@@ -30,7 +32,8 @@ _CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
 def parse_token_reply(
     reply: HttpReply, service: ServiceDefinition, now: datetime, *, requested_scopes: tuple[str, ...]
 ) -> tuple[OAuthCredentials, dict[str, Any]]:
-    """The credentials of a token reply, and the whole reply for what else a service puts there (id_token, account names).
+    """The credentials of a token reply, and the whole reply for what else a service puts there (id_token, account
+    names).
 
     Raises ProviderUnavailableError (429, 5xx), InvalidGrantError, InvalidClientError, TokenEndpointError and
     MalformedTokenResponseError.

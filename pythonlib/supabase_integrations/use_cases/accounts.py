@@ -27,7 +27,8 @@ class Accounts:
         tenant: str,
         reply_fields: Mapping[str, Any],
     ) -> Account:
-        """The account; `reply_fields` is the token endpoint's whole reply. An account without id where nothing tells one.
+        """The account; `reply_fields` is the token endpoint's whole reply. An account without id where nothing tells
+        one.
 
         Raises AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError.
         """

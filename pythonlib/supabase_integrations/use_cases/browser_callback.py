@@ -1,4 +1,5 @@
-"""The callback as a browser brings it: finished at once where its cookie proves who started, handed on sealed otherwise.
+"""The callback as a browser brings it: finished at once where its cookie proves who started, handed on sealed
+otherwise.
 
 Without that proof nothing is exchanged and the database is not read.
 """
@@ -96,7 +97,9 @@ class BrowserCallback:
         return open_cookie(self._encryption, cookie, state.hash) if cookie else None
 
     async def _finish_as(self, token: SecretStr, query: CallbackQuery) -> Outcome | None:
-        """Act as the cookie's user; None where that user's token does not stand any more, so that the app brings a new one."""
+        """Act as the cookie's user; None where that user's token does not stand any more, so that the app brings a
+        new one.
+        """
         try:
             user = await self._open_for(token.get_secret_value())
             await user.require_session()

@@ -97,10 +97,8 @@ class Connections:
         return await self._replace(store, winner.id, connection)
 
     async def _find(self, store: UserStore, connection: Connection) -> Integration | None:
-        found = await self._vault.persistently(
-            lambda: store.find_account(connection.service.name, connection.account.id)
-        )
-        return found
+        service, account = connection.service, connection.account
+        return await self._vault.persistently(lambda: store.find_account(service.name, account.id))
 
     async def _require_same_account(self, store: UserStore, integration_id: UUID, connection: Connection) -> None:
         row = await self._vault.persistently(lambda: store.get_integration(integration_id))
@@ -109,7 +107,8 @@ class Connections:
 
 
 def with_tenant(config: JsonObject, service: ServiceDefinition, tenant: str) -> Mapping[str, JsonValue]:
-    """The config with its tenant as it was checked; the tenant cannot be changed afterwards, for credentials are sealed to it.
+    """The config with its tenant as it was checked; the tenant cannot be changed afterwards, for credentials are
+    sealed to it.
 
     Raises InvalidValueError where the config names another one.
     """

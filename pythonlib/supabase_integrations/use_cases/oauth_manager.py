@@ -1,4 +1,6 @@
-"""The authorization code flow for one signed-in user: start it, finish it, exchange the code (RFC 6749 §4.1, RFC 7636)."""
+"""The authorization code flow for one signed-in user: start it, finish it, exchange the code (RFC 6749 §4.1, RFC
+7636).
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -63,7 +65,9 @@ class StartedAuthorization:
 
 @dataclass(frozen=True, slots=True)
 class OAuthSettings:
-    """What the operator decides about every authorization. `clients` are this server's registrations by service name."""
+    """What the operator decides about every authorization. `clients` are this server's registrations by service
+    name.
+    """
 
     redirect_uri: str
     allowed_redirect_urls: Collection[str]
@@ -177,7 +181,9 @@ class OAuthManager:
     async def _exchange_access_token(
         self, service: ServiceDefinition, client: OAuthClient, flow: Flow, credentials: OAuthCredentials
     ) -> OAuthCredentials:
-        """Trade a token of hours for one of weeks. Where that fails, the one of hours is kept: it is due for refresh soon."""
+        """Trade a token of hours for one of weeks. Where that fails, the one of hours is kept: it is due for refresh
+        soon.
+        """
         token = credentials.access_token
         request = access_token_exchange_request(service, client, access_token=token, tenant=flow.tenant)
         try:

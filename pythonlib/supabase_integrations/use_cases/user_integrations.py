@@ -8,7 +8,7 @@ from ..core.account import Account
 from ..core.callback import CallbackQuery
 from ..core.catalogue import Catalogue
 from ..core.credentials import ApiKeyCredentials, BasicCredentials, CredentialPayload, Credentials, OAuthCredentials
-from ..core.errors import AccountMismatchError, InvalidValueError, ServiceNotConfiguredError
+from ..core.errors import AccountMismatchError, InvalidValueError, NotResumableError, ServiceNotConfiguredError
 from ..core.json_types import JsonObject
 from ..core.models import (
     Caller,
@@ -16,6 +16,7 @@ from ..core.models import (
     IntegrationChanges,
     IntegrationEvent,
     IntegrationPage,
+    IntegrationStatus,
     ListQuery,
     ServiceType,
 )
@@ -87,8 +88,8 @@ class UserIntegrations:
     ) -> Integration:
         """Connect a service with credentials the user holds: an API key, a user name and password, or a token.
 
-        Raises UnknownServiceError, InvalidValueError, DuplicateIntegrationError, QuotaExceededError, and for tokens what
-        the service answers to them.
+        Raises UnknownServiceError, InvalidValueError, DuplicateIntegrationError, QuotaExceededError, and for tokens
+        what the service answers to them.
         """
         await self._check_session(sensitive=True)
         service = self._engine.catalogue.get(service_name)
@@ -107,8 +108,9 @@ class UserIntegrations:
         """
         await self._check_session(sensitive=credentials is not None)
         row: Integration | None = None
-        if credentials is not None or changes.config is not None:
+        if credentials is not None or changes.config is not None or changes.status is not None:
             row = await self._store.get_integration(integration_id)
+            _check_status(row, changes)
             changes = self._keep_tenant(row, changes)
         if row is not None and credentials is not None:
             row = await self._replace_credentials(row, credentials)
@@ -153,7 +155,9 @@ class UserIntegrations:
     async def _connection(
         self, service: ServiceDefinition, credentials: Credentials, tenant: str, config: JsonObject
     ) -> Connection:
-        """Check that the credentials are of the service's kind; a token is shown to the service, which names its account."""
+        """Check that the credentials are of the service's kind; a token is shown to the service, which names its
+        account.
+        """
         account = Account(tenant, tenant or None)
         match service.auth, credentials:
             case AuthKind.OAUTH2, OAuthCredentials():
@@ -168,6 +172,13 @@ class UserIntegrations:
             case _:
                 raise InvalidValueError("credentials", f"{service.display_name} takes credentials of another kind.")
         return Connection(service, account, CredentialPayload(service.name, tenant, credentials), config)
+
+
+def _check_status(row: Integration, changes: IntegrationChanges) -> None:
+    """A user pauses and resumes; a connection that stopped for another reason is not mended by calling it active."""
+    resumable = (IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE)
+    if changes.status is IntegrationStatus.ACTIVE and row.status not in resumable:
+        raise NotResumableError
 
 
 def _given_tenant(service: ServiceDefinition, config: JsonObject) -> str:
