@@ -1,0 +1,113 @@
+"""The audits of `sql/audits/`, run by psycopg: each file is one query with the same columns, and no row is a pass.
+
+The files are also meant for the dashboard's SQL editor, so everything they decide, they decide in SQL. They are run in
+one read-only transaction: an audit that would write fails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ..core.errors import ConfigurationError, IntegrationError, SchemaMissingError, StoreUnavailableError
+from ..core.secret import SecretStr
+
+COLUMNS: Final = ("audit", "level", "object", "detail", "remediation")
+"""What every audit returns, in this order."""
+
+_CONNECT_SECONDS = 15
+_SCHEMA_IS_MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedObject)
+
+
+class AuditError(IntegrationError):
+    """An audit could not be run."""
+
+    code = "audit_error"
+
+
+class AuditLevel(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "ERROR"
+    """Somebody may see or change what they must not."""
+    WARN = "WARN"
+    """A protection is weaker than the migrations made it, or something is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One row of one audit: what is wrong with which object, and what to do."""
+
+    audit: str
+    level: AuditLevel
+    object: str
+    detail: str
+    remediation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One check: a query that returns what is wrong."""
+
+    name: str
+    query: bytes
+
+
+def load_audits(folder: Path) -> tuple[Audit, ...]:
+    """The audits of a folder in the order of their names."""
+    return tuple(Audit(file.stem, file.read_bytes()) for file in sorted(folder.glob("*.sql")))
+
+
+async def run_audits(database_url: SecretStr, audits: Sequence[Audit]) -> tuple[AuditFinding, ...]:
+    """Run the audits and return their findings; the empty tuple is a pass.
+
+    Raises:
+        ConfigurationError: the URL is none. StoreUnavailableError: the database cannot be reached or refuses the login.
+        SchemaMissingError: the tables are not there. AuditError: an audit failed, or is no audit.
+    """
+    connection = await _connect(database_url)
+    async with connection:
+        await connection.set_read_only(True)
+        found: list[AuditFinding] = []
+        for audit in audits:
+            found += await _run(connection, audit)
+        return tuple(found)
+
+
+async def _connect(database_url: SecretStr) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    conninfo = database_url.get_secret_value()
+    try:
+        conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        # Its message repeats what it could not parse, which may be the password.
+        raise ConfigurationError(
+            "The database URL must look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+        ) from None
+    try:
+        return await psycopg.AsyncConnection.connect(conninfo, connect_timeout=_CONNECT_SECONDS)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailableError(f"The database cannot be reached: {error}") from error
+
+
+async def _run(connection: psycopg.AsyncConnection[tuple[object, ...]], audit: Audit) -> list[AuditFinding]:
+    try:
+        cursor = await connection.execute(audit.query)
+    except _SCHEMA_IS_MISSING as error:
+        raise SchemaMissingError from error
+    except psycopg.Error as error:
+        raise AuditError(f"The audit {audit.name} could not be run: {error}") from error
+    if tuple(column.name for column in cursor.description or ()) != COLUMNS:
+        raise AuditError(f"{audit.name} is no audit: it must be one query with the columns {', '.join(COLUMNS)}.")
+    rows = await cursor.fetchall()
+    if cursor.nextset():
+        raise AuditError(f"{audit.name} is no audit: it must be one query, and it is several.")
+    return [_parse(row) for row in rows]
+
+
+def _parse(row: tuple[object, ...]) -> AuditFinding:
+    audit, level, name, detail, remediation = (str(value) for value in row)
+    return AuditFinding(audit, AuditLevel(level), name, detail, remediation)
