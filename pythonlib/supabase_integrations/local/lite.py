@@ -20,7 +20,8 @@ from supabase_integrations.core.secret import SecretStr
 from .hosted import set_password
 from .node import find_node, find_tool
 from .ports import HOST
-from .process import Child, spawn
+from .process import Child
+from .processes import Processes
 from .readiness import wait_until_answering
 from .scripts import read_script
 from .state import write_private
@@ -39,21 +40,19 @@ class LiteServer:
     publishable_key: SecretStr
     site_url: str
     config_path: Path
-    log_path: Path
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    async def start(self, http: httpx.AsyncClient) -> Child:
+    async def start(self, processes: Processes, http: httpx.AsyncClient) -> Child:
         """Start it and wait until Auth answers, which reads no table of ours."""
         node = await asyncio.to_thread(find_node)
         script = find_tool("@supabase", "lite", "dist", "cli", "index.js")
         write_private(self.config_path, self._config())
-        child = await spawn(
+        child = await processes.spawn(
             "supabase",
             [node, script, "start", "--no-admin", "--config", self.config_path],
-            log_path=self.log_path,
             env=self._environment(node),
             cwd=self.config_path.parent,
         )

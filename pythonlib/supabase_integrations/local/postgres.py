@@ -31,9 +31,13 @@ from supabase_integrations.core.secret import SecretStr
 from .errors import LocalStackError
 from .ports import HOST, require_free
 from .process import Child, User, spawn
+from .processes import Processes
 
 SUPERUSER = "supabase_admin"
 THROW_AWAY: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+STOP_SIGNAL = signal.SIGINT
+"""A fast shutdown: sessions are ended, everything committed is on disk, nothing needs recovery."""
 
 _START_LIMIT = timedelta(seconds=60)
 _POLL_SECONDS = 0.02
@@ -77,10 +81,13 @@ class PostgresServer:
         try:
             yield postgres
         finally:
-            await stop_postgres(postgres)
+            await postgres.child.stop(STOP_SIGNAL, patience=timedelta(seconds=20))
 
-    async def start(self) -> RunningPostgres:
-        """Create the cluster if it is missing, start the server and wait until it accepts connections."""
+    async def start(self, processes: Processes | None = None) -> RunningPostgres:
+        """Create the cluster if it is missing, start the server and wait until it accepts connections.
+
+        Who passes `processes` leaves the stop to them.
+        """
         binaries = find_binaries()
         require_free(self.port, "DB_PORT")
         user = _unprivileged_user()
@@ -88,10 +95,12 @@ class PostgresServer:
             await self._create_cluster(binaries, user)
         self._require_same_version(await _major_version(binaries))
         child = await self._spawn_server(binaries, user)
+        if processes:
+            processes.adopt(child, stop_with=STOP_SIGNAL)
         try:
             await self._wait_until_ready(child)
         except BaseException:
-            await child.stop(signal.SIGINT)
+            await child.stop(STOP_SIGNAL)
             raise
         return RunningPostgres(self.port, self.superuser_password, child)
 
@@ -156,8 +165,7 @@ class PostgresServer:
             env=_environment(),
             cwd=Path("/"),
             user=user,
-            # A fast shutdown: sessions are ended, the data is written, nothing needs recovery.
-            death_signal=signal.SIGINT,
+            death_signal=STOP_SIGNAL,
         )
 
     async def _wait_until_ready(self, child: Child) -> None:
@@ -182,11 +190,6 @@ class PostgresServer:
     @property
     def _log_path(self) -> Path:
         return self.log_path or self.data_dir.with_name(f"{self.data_dir.name}.log")
-
-
-async def stop_postgres(postgres: RunningPostgres) -> None:
-    """Stop with a fast shutdown: sessions end, everything committed is on disk."""
-    await postgres.child.stop(signal.SIGINT, patience=timedelta(seconds=20))
 
 
 def find_binaries() -> Path:

@@ -49,15 +49,16 @@ class Child:
         self, request: signal.Signals = signal.SIGTERM, *, patience: timedelta = timedelta(seconds=8)
     ) -> None:
         """Ask the process to end; after `patience`, end its whole session."""
-        if self.running:
+        if not self.running:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(request)
+        try:
+            await asyncio.wait_for(self.process.wait(), patience.total_seconds())
+        except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(request)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), patience.total_seconds())
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # Also when it ended by itself: nothing it started may stay.
-            os.killpg(self.pid, signal.SIGKILL)
-        await self.process.wait()
+                os.killpg(self.pid, signal.SIGKILL)
+            await self.process.wait()
 
     def failure(self, what: str) -> LocalStackError:
         """An error that says what happened to this process and shows the end of its log."""

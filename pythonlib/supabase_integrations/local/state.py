@@ -1,8 +1,9 @@
 """The state directory of one local system: its lock, its secrets, its logs and its description of itself.
 
 Only one system runs per directory: the first holds a lock that the kernel releases however it dies. `dev.json`
-describes the running system for tests and outside tools and is removed at the end; when a killed system left it behind,
-the next start ends what is still running of it, recognising each process by its start time, never by its number alone.
+describes a system that is ready, for tests and outside tools, and is removed at the end. `processes.json` lists its
+processes from their start on; when a killed system left it behind, the next start ends what still runs of it,
+recognising each process by its start time, never by its number alone.
 """
 
 import contextlib
@@ -16,13 +17,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from .errors import LocalStackError
 
-_OURS = ("postgres", "postgres.log", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "journal")
+_OURS = (
+    "postgres", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "processes.json", "journal",
+)  # fmt: skip
 """What a reset removes; anything else in the directory is somebody else's."""
 
 _REAP_SECONDS = 10.0
+
+_T = TypeVar("_T", list[dict[str, Any]], dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Description:
     """Empty when Supabase is not ours."""
     demo_url: str
     pids: Mapping[str, int]
+    """By name: `dev` is the supervisor itself."""
     state_dir: str
     log_dir: str
 
@@ -53,6 +60,7 @@ class StateDirectory:
         self.demo_store = self.path / "demo-crm.jsonl"
         self.secrets = self.path / "secrets.json"
         self.description = self.path / "dev.json"
+        self._processes = self.path / "processes.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -76,35 +84,27 @@ class StateDirectory:
 
     def describe(self, description: Description) -> None:
         """Write `dev.json` in one step, so that no reader sees half of it."""
-        marks = {name: _start_mark(pid) for name, pid in description.pids.items()}
-        write_private(self.description, json.dumps({**asdict(description), "start_marks": marks}, indent=2) + "\n")
+        write_private(self.description, json.dumps(asdict(description), indent=2) + "\n")
+
+    def record_processes(self, pids: Mapping[str, int]) -> None:
+        """Note which processes a killed system would leave."""
+        marks = [{"name": name, "pid": pid, "started": start_mark(pid)} for name, pid in pids.items()]
+        write_private(self._processes, json.dumps(marks, indent=2) + "\n")
 
     def forget(self) -> None:
-        """Remove `dev.json`: nothing of this system runs any more."""
+        """Remove both files: nothing of this system runs any more."""
         self.description.unlink(missing_ok=True)
+        self._processes.unlink(missing_ok=True)
 
     def end_leftovers(self) -> None:
-        """End what is still running of a system that was killed. Call it while holding the lock."""
-        for pid in self._leftovers():
-            _end(pid)
+        """End what still runs of a system that was killed. Call it while holding the lock."""
+        for entry in _read_json(self._processes, list):
+            if entry["started"] and start_mark(entry["pid"]) == entry["started"]:
+                _end(entry["pid"], entry["started"])
         self.forget()
 
-    def _leftovers(self) -> list[int]:
-        said = self._read_description()
-        pids, marks = said.get("pids"), said.get("start_marks")
-        if not isinstance(pids, dict) or not isinstance(marks, dict):
-            return []
-        return [pid for name, pid in pids.items() if marks.get(name) and _start_mark(pid) == marks[name]]
-
-    def _read_description(self) -> dict[str, object]:
-        try:
-            said = json.loads(self.description.read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return said if isinstance(said, dict) else {}
-
     def _who_holds_it(self) -> str:
-        said = self._read_description()
+        said = _read_json(self.description, dict)
         where = f", at {said['api_url']}" if "api_url" in said else ""
         return (
             f"A local system is already running in {self.path}{where}. "
@@ -122,7 +122,7 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _start_mark(pid: int) -> str | None:
+def start_mark(pid: int) -> str | None:
     """When the process started, which together with its number names it for good; None when there is none."""
     if Path("/proc/self/stat").exists():
         try:
@@ -135,16 +135,20 @@ def _start_mark(pid: int) -> str | None:
     return answer.stdout.strip() or None
 
 
-def _end(pid: int) -> None:
+def _end(pid: int, mark: str) -> None:
     """Ask the process to end, as Postgres prefers it, and insist after a while."""
-    mark = _start_mark(pid)
     for request in (signal.SIGINT, signal.SIGKILL):
-        deadline = time.monotonic() + _REAP_SECONDS
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, request)
-        while mark and _start_mark(pid) == mark:
-            if time.monotonic() > deadline:
-                break
+        deadline = time.monotonic() + _REAP_SECONDS
+        while start_mark(pid) == mark and time.monotonic() < deadline:
             time.sleep(0.05)
-        else:
-            return
+
+
+def _read_json(path: Path, kind: type[_T]) -> _T:
+    """What a file of ours says, or nothing when it is missing or was half written."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return kind()
+    return said if isinstance(said, kind) else kind()

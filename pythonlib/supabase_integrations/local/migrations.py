@@ -1,0 +1,73 @@
+"""Our migrations, and which of them, or whose, a database has recorded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from supabase_integrations.resources import migrations_dir
+
+from .errors import LocalStackError
+from .supabase_cli import push_migrations, without_password
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One migration file, named VERSION_name.sql."""
+
+    version: str
+    name: str
+    path: Path
+
+    @classmethod
+    def from_path(cls, path: Path) -> "Migration":
+        version, _, name = path.stem.partition("_")
+        return cls(version, name, path)
+
+
+class ForeignHistoryError(LocalStackError):
+    """The database has another app's migrations."""
+
+    code = "foreign_migration_history"
+
+
+def migrations_in(folder: Path) -> list[Migration]:
+    """The migrations of a folder, oldest first."""
+    return [Migration.from_path(path) for path in sorted(folder.glob("*.sql"))]
+
+
+async def recorded_versions(database_url: str) -> set[str]:
+    """The versions that Supabase's migration history lists; none where there is no history yet."""
+    try:
+        async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=15) as connection:
+            cursor = await connection.execute("select to_regclass('supabase_migrations.schema_migrations')")
+            row = await cursor.fetchone()
+            if row is None or row[0] is None:
+                return set()
+            cursor = await connection.execute("select version from supabase_migrations.schema_migrations")
+            return {str(version) for (version,) in await cursor.fetchall()}
+    except psycopg.Error as error:
+        shown = without_password(database_url)
+        raise LocalStackError(f"The database at {shown} cannot be asked for its migrations: {error}") from error
+
+
+async def apply_migrations(database_url: str) -> list[str]:
+    """Apply what is missing with the real tool and return the names of the files applied.
+
+    Raises:
+        ForeignHistoryError: another app's migrations are recorded. Pushing would fail, and the repair that the tool
+            suggests would corrupt that app's history.
+    """
+    ours = {migration.version for migration in migrations_in(migrations_dir())}
+    recorded = await recorded_versions(database_url)
+    if recorded - ours:
+        raise ForeignHistoryError(
+            f"The database at {without_password(database_url)} has {len(recorded - ours)} migrations of another app, "
+            "and its history belongs to that app. Put our files into that app's own migrations, and apply them with "
+            "its next push:\n"
+            "  integrations migrations copy PATH_TO_THE_APP\n"
+            "  cd PATH_TO_THE_APP && supabase db push"
+        )
+    if ours <= recorded:
+        return []
+    return await push_migrations(database_url)

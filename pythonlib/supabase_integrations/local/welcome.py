@@ -1,0 +1,27 @@
+"""What a developer reads when the local system is ready."""
+
+from .state import Description
+
+
+def addresses(description: Description) -> list[tuple[str, str]]:
+    """Name and address of everything that can be visited or connected to."""
+    return [
+        ("API", description.api_url),
+        ("API documentation", f"{description.api_url}/docs"),
+        ("Supabase", description.supabase_url),
+        ("Demo CRM", description.demo_url),
+        ("Described in", f"{description.state_dir}/dev.json"),
+        ("Logs", description.log_dir),
+    ]
+
+
+def first_request(description: Description) -> str:
+    """Shell lines that sign up a user and start to connect the demo service; ready to paste, as often as wanted."""
+    return f"""\
+TOKEN=$(curl -s {description.supabase_url}/auth/v1/signup \\
+  -H 'apikey: {description.publishable_key}' -H 'Content-Type: application/json' \\
+  -d '{{"email":"user'$RANDOM$RANDOM'@example.com","password":"a long passphrase"}}' \\
+  | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
+curl -s {description.api_url}/api/integrations/oauth/initiate \\
+  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+  -d '{{"service_name":"demo_crm"}}'"""
