@@ -1,0 +1,96 @@
+"""The keys a Supabase project publishes, fetched rarely: many requests share one fetch, and an outage is sat out.
+
+Anyone may send a token with an invented key id, so what such a token can cause is bounded: one fetch in 30 seconds,
+which no request with a known key waits for.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import httpx
+
+from ..core.errors import AuthUnavailableError
+from ..core.token_refusal import TokenRefusal
+from ..port import Clock
+from .json_web_tokens import VerificationKey, read_key_set
+from .single_flight import SingleFlight
+
+FRESH_FOR: Final = timedelta(minutes=10)
+"""How long keys are used without asking again: also how long a revoked one may still be accepted."""
+UNKNOWN_KEY_PAUSE: Final = timedelta(seconds=30)
+"""At least this long between two fetches that tokens with unknown key ids cause."""
+FAILURE_PAUSE: Final = timedelta(seconds=5)
+"""At least this long between a fetch that failed and the next, so that an outage does not delay every request."""
+_MAX_BYTES: Final = 64 * 1024
+
+
+class PublishedKeys:
+    """The project's current verification keys, by key id. While Auth does not answer, those of its last answer."""
+
+    def __init__(self, http: httpx.AsyncClient, supabase_url: str, publishable_key: str, clock: Clock) -> None:
+        """Nothing is fetched yet."""
+        self._http = http
+        self._url = f"{supabase_url}/auth/v1/.well-known/jwks.json"
+        self._headers = {"apikey": publishable_key}
+        self._clock = clock
+        self._keys: Mapping[str, VerificationKey] | None = None
+        self._fetched_at: datetime | None = None
+        self._failed_at: datetime | None = None
+        self._asked_for_unknown_at: datetime | None = None
+        self._flight: SingleFlight[str, None] = SingleFlight()
+
+    async def key(self, key_id: str) -> VerificationKey:
+        """The published key of that id.
+
+        Raises:
+            UnauthenticatedError: no such key is published (`token_key_unknown`).
+            AuthUnavailableError: it is not known whether there is such a key, because Auth does not answer.
+        """
+        asked_at = self._clock.now()
+        if _is_over(FRESH_FOR, self._fetched_at, asked_at) and _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
+            await self._flight.run(self._url, self._fetch)
+        found = self._find(key_id)
+        if found is None and self._may_look_again(asked_at):
+            await self._flight.run(self._url, self._fetch)
+            found = self._find(key_id)
+        if found is not None:
+            return found
+        if self._failed_at is not None:
+            raise AuthUnavailableError("Supabase Auth does not tell its keys, so the access token cannot be checked.")
+        raise TokenRefusal.KEY_UNKNOWN.error()
+
+    def _find(self, key_id: str) -> VerificationKey | None:
+        return self._keys.get(key_id) if self._keys is not None else None
+
+    def _may_look_again(self, asked_at: datetime) -> bool:
+        """Whether to await a fetch for a key id that is not among the keys: it may have been published just now."""
+        if self._flight.is_running(self._url):
+            return True
+        if self._fetched_at is not None and self._fetched_at >= asked_at:
+            return False
+        if not _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
+            return False
+        if not _is_over(UNKNOWN_KEY_PAUSE, self._asked_for_unknown_at, asked_at):
+            return False
+        self._asked_for_unknown_at = asked_at
+        return True
+
+    async def _fetch(self) -> None:
+        """Replace the keys, or remember that it did not work."""
+        try:
+            keys = _read(await self._http.get(self._url, headers=self._headers))
+        except (httpx.HTTPError, ValueError):
+            self._failed_at = self._clock.now()
+        else:
+            self._keys, self._fetched_at, self._failed_at = keys, self._clock.now(), None
+
+
+def _read(reply: httpx.Response) -> Mapping[str, VerificationKey]:
+    if reply.status_code != 200 or len(reply.content) > _MAX_BYTES:
+        raise ValueError("Not a JWK set.")
+    return read_key_set(reply.content)
+
+
+def _is_over(pause: timedelta, since: datetime | None, now: datetime) -> bool:
+    return since is None or now - since >= pause
