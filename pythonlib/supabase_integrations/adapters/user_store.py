@@ -1,0 +1,227 @@
+"""The tables as one signed-in user sees them, through Supabase's Data API with that user's own token.
+
+No query names an owner: row level security decides. An unknown id and somebody else's are both a reply without rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+import httpx
+from postgrest import AsyncSelectRequestBuilder, ReturnMethod
+
+from ..core.errors import IntegrationBusyError, IntegrationNotFoundError, SchemaMissingError
+from ..core.models import (
+    Caller,
+    CredentialReplacement,
+    Integration,
+    IntegrationChanges,
+    IntegrationEvent,
+    IntegrationPage,
+    ListQuery,
+    NewIntegration,
+    PendingAuthorization,
+    SealedIntegration,
+)
+from ..port import Clock
+from .clock import SystemClock
+from .data_api import DataApi
+from .integration_list import list_request, page_of
+from .integration_rows import (
+    EVENT_COLUMNS,
+    INTEGRATION_COLUMNS,
+    SEALED_COLUMNS,
+    STATE_COLUMNS,
+    Row,
+    to_event,
+    to_integration,
+    to_pending_authorization,
+    to_sealed_integration,
+)
+
+INTEGRATIONS: Final = "integrations"
+STATES: Final = "oauth_states"
+EVENTS: Final = "integration_events"
+
+Value = TypeVar("Value")
+
+
+class PostgrestUserStores:
+    """Opens the tables for one caller over the shared pool. Implements `port.UserStores`."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, supabase_url: str, publishable_key: str, *, clock: Clock | None = None
+    ) -> None:
+        self._http = http
+        self._supabase_url = supabase_url
+        self._publishable_key = publishable_key
+        self._clock = clock or SystemClock()
+
+    def for_caller(self, caller: Caller) -> "PostgrestUserStore":
+        """A store that carries this caller's token and nobody else's."""
+        return PostgrestUserStore(
+            DataApi(self._http, self._supabase_url, self._publishable_key, caller.access_token, self._clock)
+        )
+
+
+class PostgrestUserStore:
+    """Implements `port.UserStore`."""
+
+    def __init__(self, api: DataApi) -> None:
+        self._api = api
+
+    async def list_integrations(self, query: ListQuery) -> IntegrationPage:
+        """One page of the user's integrations."""
+        found = await self._api.rows(list_request(self._api.table(INTEGRATIONS), query))
+        return page_of(_read(found, to_integration), query)
+
+    async def get_integration(self, integration_id: UUID) -> Integration:
+        """One integration without its credentials."""
+        query = self._api.table(INTEGRATIONS).select(INTEGRATION_COLUMNS).eq("id", integration_id)
+        return _only(await self._api.rows(query), to_integration)
+
+    async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
+        """One integration with its envelope."""
+        query = self._api.table(INTEGRATIONS).select(SEALED_COLUMNS).eq("id", integration_id)
+        return _only(await self._api.rows(query), to_sealed_integration)
+
+    async def find_account(self, service_name: str, external_account_id: str) -> Integration | None:
+        """The integration of one account at one service, if it is connected."""
+        query = (
+            self._api.table(INTEGRATIONS)
+            .select(INTEGRATION_COLUMNS)
+            .eq("service_name", service_name)
+            .eq("external_account_id", external_account_id)
+        )
+        return next(iter(_read(await self._api.rows(query), to_integration)), None)
+
+    async def insert_integration(self, new: NewIntegration) -> Integration:
+        """Store a new row. Raises DuplicateIntegrationError, QuotaExceededError, InvalidValueError."""
+        values = {
+            "id": str(new.id),
+            "service_name": new.service_name,
+            "service_type": new.service_type,
+            "external_account_id": new.external_account_id,
+            "display_name": new.display_name,
+            "status": new.status,
+            "credentials": new.envelope,
+            "config": new.config,
+            "scopes": new.scopes,
+            "expires_at": new.expires_at,
+            "next_refresh_at": new.next_refresh_at,
+        }
+        query = self._api.table(INTEGRATIONS).insert(values).select(INTEGRATION_COLUMNS)
+        return _only(await self._api.rows(query), to_integration)
+
+    async def update_integration(self, integration_id: UUID, changes: IntegrationChanges) -> Integration:
+        """Change what does not touch credentials. Raises QuotaExceededError, InvalidValueError."""
+        wanted = {"status": changes.status, "config": changes.config, "last_sync_at": changes.last_sync_at}
+        values: dict[str, object] = {column: value for column, value in wanted.items() if value is not None}
+        if not values:
+            return await self.get_integration(integration_id)
+        query = self._change(integration_id, values).select(INTEGRATION_COLUMNS)
+        return _only(await self._api.rows(query), to_integration)
+
+    async def delete_integration(self, integration_id: UUID) -> None:
+        """Delete a row."""
+        query = self._api.table(INTEGRATIONS).delete().eq("id", integration_id).select("id")
+        if not await self._api.rows(query):
+            raise IntegrationNotFoundError
+
+    async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
+        """Become the one who may replace the credentials, for the 60 s that the database grants; the row as it is then.
+
+        Raises IntegrationBusyError while somebody else's lease lives. Choose a fresh `owner` for each undertaking: the
+        database never prolongs a lease that lives.
+        """
+        query = self._change(integration_id, {"refresh_lease_owner": str(owner)}).select(SEALED_COLUMNS)
+        return _only(await self._api.rows(query), to_sealed_integration)
+
+    async def replace_credentials(
+        self, integration_id: UUID, replacement: CredentialReplacement, *, lease_owner: UUID, seen_version: int
+    ) -> Integration:
+        """Write new credentials and end the lease, if it is still `lease_owner`'s and the version still `seen_version`.
+
+        The traces of earlier failures go with the credentials that failed. Raises IntegrationBusyError where lease or
+        version is another: nothing was written.
+        """
+        values: dict[str, object] = {
+            "credentials": replacement.envelope,
+            "status": replacement.status,
+            "scopes": replacement.scopes,
+            "expires_at": replacement.expires_at,
+            "next_refresh_at": replacement.next_refresh_at,
+            "last_refreshed_at": "now",  # by the database's clock, as all its times
+            "last_error_code": None,
+            "last_error_at": None,
+            "refresh_failures": 0,
+            "refresh_lease_owner": None,
+        }
+        if replacement.display_name is not None:
+            values["display_name"] = replacement.display_name
+        query = (
+            self._change(integration_id, values)
+            .eq("refresh_lease_owner", lease_owner)
+            .eq("credential_version", seen_version)
+            .select(INTEGRATION_COLUMNS)
+        )
+        written = _read(await self._api.rows(query), to_integration)
+        if not written:
+            raise IntegrationBusyError
+        return written[0]
+
+    async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
+        """End the lease if it is still `owner`'s; silent where it is not."""
+        query = self._change(integration_id, {"refresh_lease_owner": None}, returning=ReturnMethod.minimal)
+        await self._api.rows(query.eq("refresh_lease_owner", owner))
+
+    async def insert_state(self, state_hash: str, flow: str, integration_id: UUID | None) -> None:
+        """Remember a started authorization.
+
+        Raises QuotaExceededError; IntegrationNotFoundError for a foreign `integration_id`; InvalidStateError for a
+        state that was inserted before.
+        """
+        values = {
+            "state_hash": state_hash,
+            "flow": flow,
+            "integration_id": str(integration_id) if integration_id else None,
+        }
+        await self._api.rows(self._api.table(STATES).insert(values, returning=ReturnMethod.minimal))
+
+    async def consume_state(self, state_hash: str) -> PendingAuthorization | None:
+        """Delete and return the user's state in one statement; None if it is unknown, foreign, used or expired."""
+        query = self._api.table(STATES).delete().eq("state_hash", state_hash).select(STATE_COLUMNS)
+        return next(iter(_read(await self._api.rows(query), to_pending_authorization)), None)
+
+    async def list_events(
+        self, integration_id: UUID, *, before: int | None, limit: int
+    ) -> tuple[IntegrationEvent, ...]:
+        """The newest events of one integration, older than the event id `before`."""
+        query = self._api.table(EVENTS).select(EVENT_COLUMNS).eq("integration_id", integration_id)
+        if before is not None:
+            query = query.lt("id", before)
+        return _read(await self._api.rows(query.order("id", desc=True).limit(limit)), to_event)
+
+    def _change(
+        self,
+        integration_id: UUID,
+        values: dict[str, object],
+        *,
+        returning: ReturnMethod = ReturnMethod.representation,
+    ) -> AsyncSelectRequestBuilder:
+        return self._api.table(INTEGRATIONS).update(values, returning=returning).eq("id", integration_id)
+
+
+def _read(found: Sequence[Row], parse: Callable[[Row], Value]) -> tuple[Value, ...]:
+    try:
+        return tuple(map(parse, found))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SchemaMissingError(
+            "The tables hold rows that this release does not understand: run `integrations migrate`, or upgrade."
+        ) from None
+
+
+def _only(found: Sequence[Row], parse: Callable[[Row], Value]) -> Value:
+    if not found:
+        raise IntegrationNotFoundError
+    return _read(found, parse)[0]
