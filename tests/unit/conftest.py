@@ -1,0 +1,139 @@
+"""One system for each unit test, with a clock that can be moved and a database in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from tests.unit.fakes import START, FakeClock, FakeDatabase, FakeService, FakeSessions, json_reply
+
+from supabase_integrations.core.catalogue import Catalogue
+from supabase_integrations.core.encryption import Encryption
+from supabase_integrations.core.keyring import Keyring
+from supabase_integrations.core.models import Caller
+from supabase_integrations.core.oauth_messages import OAuthClient
+from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.core.session_check import SessionCheck
+from supabase_integrations.resources import catalogue_file
+from supabase_integrations.use_cases.accounts import Accounts
+from supabase_integrations.use_cases.browser_callback import BrowserCallback
+from supabase_integrations.use_cases.connections import Connections
+from supabase_integrations.use_cases.credential_vault import CredentialVault
+from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
+from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
+
+KEY = "ab" * 32
+REDIRECT_URI = "https://api.example/api/integrations/oauth/callback"
+APP_PAGE = "https://app.example/integrations"
+
+EXTRA_SERVICES = """
+[service.keyed]
+display_name = "Keyed"
+service_type = "content"
+auth = "api_key"
+
+[service.basic]
+display_name = "Basic"
+service_type = "content"
+auth = "basic"
+tenant_param = "host"
+tenant_pattern = "^[a-z]+\\\\.example$"
+api_base_url = "https://{host}/api"
+
+[service.plain]
+display_name = "Plain"
+service_type = "analytics"
+authorization_endpoint = "https://plain.example/authorize"
+token_endpoint = "https://plain.example/token"
+"""
+
+
+def load(*extra: str) -> Catalogue:
+    """The project's own catalogue with further services."""
+    texts = {"services.toml": catalogue_file().read_text()}
+    texts |= {f"extra{number}.toml": text for number, text in enumerate(extra)}
+    return Catalogue.from_files(texts, lambda _: None, development=True)
+
+
+def token_reply(**changes: object) -> Mapping[str, object]:
+    """A token endpoint's usual answer."""
+    return {
+        "access_token": "canary-access-1",
+        "refresh_token": "canary-refresh-1",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+        "scope": "openid contacts:read",
+    } | changes
+
+
+@dataclass
+class World:
+    """Everything a test may look at or move."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    encryption: Encryption = field(default_factory=lambda: Encryption(Keyring.from_hex(KEY)))
+    service: FakeService = field(
+        default_factory=lambda: FakeService(
+            {
+                "http://127.0.0.1:9400/token": lambda _: json_reply(token_reply()),
+                "http://127.0.0.1:9400/me": lambda _: json_reply({"sub": "ada", "name": "Ada"}),
+            }
+        )
+    )
+    sessions: FakeSessions = field(default_factory=FakeSessions)
+    session_mode: SessionCheck = SessionCheck.SENSITIVE
+
+    def __post_init__(self) -> None:
+        self.database = FakeDatabase(self.clock)
+        self.catalogue = load(EXTRA_SERVICES)
+        self.clients = {
+            service.name: OAuthClient(f"{service.name}-id", SecretStr(f"canary-{service.name}-secret"))
+            for service in self.catalogue
+        }
+        self.vault = CredentialVault(self.encryption, self.clock)
+        self.oauth = OAuthManager(
+            OAuthSettings(REDIRECT_URI, (APP_PAGE,), self.clients),
+            self.catalogue,
+            self.encryption,
+            self.service,
+            Connections(self.vault),
+            self.clock,
+        )
+        self.callers: dict[str, Caller] = {}
+
+    def caller(self, user_id: UUID | None = None) -> Caller:
+        """A signed-in user."""
+        identifier = user_id or uuid4()
+        token = SecretStr(f"canary-jwt-{identifier}")
+        caller = Caller(identifier, token, START + timedelta(hours=1), "session")
+        self.callers[token.get_secret_value()] = caller
+        return caller
+
+    def user(self, caller: Caller) -> UserIntegrations:
+        """That user's integrations."""
+        engine = Engine(
+            catalogue=self.catalogue,
+            clients=self.clients,
+            oauth=self.oauth,
+            accounts=Accounts(self.service),
+            vault=self.vault,
+            connections=Connections(self.vault),
+            sessions=SessionPolicy(self.session_mode, self.sessions),
+        )
+        return UserIntegrations(caller, self.database.as_user(caller), engine)
+
+    async def open_for(self, access_token: str) -> UserIntegrations:
+        """As the edge does it: whoever this token was issued to."""
+        return self.user(self.callers[access_token])
+
+    @property
+    def browser(self) -> BrowserCallback:
+        """The callback as a browser brings it."""
+        return BrowserCallback(self.encryption, (APP_PAGE,), self.clock, self.open_for)
+
+
+@pytest.fixture
+def world() -> World:
+    """A system of its own for each test."""
+    return World()
