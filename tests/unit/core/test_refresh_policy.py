@@ -1,0 +1,44 @@
+"""When credentials are due."""
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.conftest import load
+from tests.unit.fakes import START
+
+from supabase_integrations.core.credentials import OAuthCredentials
+from supabase_integrations.core.refresh_policy import refresh_due_at
+from supabase_integrations.core.secret import SecretStr
+
+CATALOGUE = load()
+
+
+def tokens(lifetime: timedelta | None, *, refreshable: bool = True) -> OAuthCredentials:
+    return OAuthCredentials(
+        SecretStr("a"),
+        issued_at=START,
+        refresh_token=SecretStr("r") if refreshable else None,
+        expires_at=START + lifetime if lifetime else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "due"),
+    [
+        (timedelta(hours=1), timedelta(minutes=55)),
+        (timedelta(minutes=10), timedelta(minutes=5)),
+        (timedelta(minutes=4), timedelta(minutes=2)),
+        (timedelta(seconds=10), timedelta(seconds=5)),
+    ],
+)
+def test_the_margin_is_five_minutes_and_at_most_half(lifetime: timedelta, due: timedelta) -> None:
+    assert refresh_due_at(tokens(lifetime), CATALOGUE.get("hubspot")) == START + due
+
+
+def test_nothing_is_due_without_an_end_or_a_means() -> None:
+    assert refresh_due_at(tokens(None), CATALOGUE.get("hubspot")) is None
+    assert refresh_due_at(tokens(timedelta(hours=1), refreshable=False), CATALOGUE.get("hubspot")) is None
+
+
+def test_a_token_that_is_traded_needs_no_refresh_token() -> None:
+    assert refresh_due_at(tokens(timedelta(days=60), refreshable=False), CATALOGUE.get("meta_ads")) is not None

@@ -1,0 +1,137 @@
+"""Settings: what is read, and how each mistake is told."""
+
+import pytest
+
+from supabase_integrations.core.errors import ConfigurationError
+from supabase_integrations.core.session_check import SessionCheck
+from supabase_integrations.settings import Settings, load_catalogue, load_clients, missing_settings
+
+COMPLETE = {
+    "SUPABASE_URL": "https://ref.supabase.example/",
+    "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x",
+    "ENCRYPTION_KEY": "ab" * 32,
+    "APP_URL": "https://api.example",
+}
+
+
+def read(**changes: str) -> Settings:
+    return Settings.from_environment(COMPLETE | changes)
+
+
+def test_four_settings_are_enough() -> None:
+    settings = read()
+    assert settings.supabase_url == "https://ref.supabase.example"
+    assert settings.redirect_uri == "https://api.example/api/integrations/oauth/callback"
+    assert settings.session_check is SessionCheck.SENSITIVE
+    assert settings.port == 8000
+    assert not settings.is_development
+
+
+def test_nothing_secret_shows() -> None:
+    settings = read(
+        ENVIRONMENT="development", SUPABASE_JWT_SECRET="canary-jwt-secret", ENCRYPTION_KEYS_RETIRED="cd" * 32
+    )
+    for secret in ("canary", "ab" * 32, "cd" * 32):
+        assert secret not in repr(settings)
+
+
+def test_lists_are_separated_by_commas_or_spaces() -> None:
+    pages = ("https://app.example/a", "http://localhost:3000/b", "myapp://connected")
+    assert read(ALLOWED_REDIRECT_URLS=", ".join(pages)).allowed_redirect_urls == pages
+
+
+@pytest.mark.parametrize("name", ["NEXT_PUBLIC_APP_URL", "APP_URL"])
+def test_the_original_name_of_the_app_url_is_read(name: str) -> None:
+    environment = {key: value for key, value in COMPLETE.items() if key != "APP_URL"}
+    assert Settings.from_environment(environment | {name: "https://b.example"}).app_url == "https://b.example"
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+@pytest.mark.parametrize("value", [None, " "])
+def test_a_missing_setting_is_told_with_what_to_do(name: str, value: str | None) -> None:
+    environment = {key: text for key, text in COMPLETE.items() if key != name}
+    with pytest.raises(ConfigurationError, match=f"{name} is missing") as error:
+        Settings.from_environment(environment | ({name: value} if value else {}))
+    assert len(str(error.value)) > len(name) + 12
+
+
+def test_a_missing_key_is_told_with_the_command_that_makes_one() -> None:
+    with pytest.raises(ConfigurationError, match="integrations generate-key"):
+        Settings.from_environment({key: text for key, text in COMPLETE.items() if key != "ENCRYPTION_KEY"})
+
+
+@pytest.mark.parametrize("key", ["ab", "canary" * 11, "zz" * 32, "ab" * 33, "00" * 32])
+def test_a_malformed_key_is_told_without_showing_it(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="integrations generate-key") as error:
+        read(ENCRYPTION_KEY=key)
+    assert key not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUPABASE_URL", "http://ref.supabase.example"),
+        ("SUPABASE_URL", "ref.supabase.example"),
+        ("APP_URL", "http://api.example"),
+        ("APP_URL", "https://api.example/path"),
+        ("APP_URL", "https://user:canary@api.example"),
+        ("ALLOWED_REDIRECT_URLS", "https://app.example/#fragment"),
+        ("ALLOWED_REDIRECT_URLS", "https://*.app.example/"),
+        ("ALLOWED_REDIRECT_URLS", "javascript:alert(1)"),
+        ("ALLOWED_REDIRECT_URLS", "data:text/html,x"),
+        ("ALLOWED_REDIRECT_URLS", "/relative"),
+        ("ALLOWED_REDIRECT_URLS", "http://app.example/"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "https://app.example/path"),
+        ("SESSION_CHECK", "sometimes"),
+        ("PORT", "0"),
+        ("PORT", "http"),
+        ("ENVIRONMENT", "staging"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_by_name(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as error:
+        read(**{name: value})
+    assert "canary" not in str(error.value)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Settings.from_environment({"PORT": "0"})
+    for name in ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "ENCRYPTION_KEY", "APP_URL", "PORT"):
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUPABASE_JWT_SECRET", "canary-jwt-secret"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "canary-service-role"),
+        ("SUPABASE_SECRET_KEY", "canary-secret"),
+        ("SUPABASE_PUBLISHABLE_KEY", "sb_secret_canary"),
+    ],
+)
+def test_no_master_key_outside_development(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as error:
+        read(**{name: value})
+    assert "canary" not in str(error.value)
+
+
+def test_a_secret_key_is_refused_in_development_too() -> None:
+    with pytest.raises(ConfigurationError, match="SUPABASE_PUBLISHABLE_KEY"):
+        read(ENVIRONMENT="development", SUPABASE_PUBLISHABLE_KEY="sb_secret_canary")
+
+
+def test_clients_are_read_for_the_services_that_are_complete() -> None:
+    environment = COMPLETE | {"HUBSPOT_CLIENT_ID": "id", "HUBSPOT_CLIENT_SECRET": "canary", "META_APP_ID": "id"}
+    catalogue = load_catalogue(Settings.from_environment(environment), environment)
+    clients = load_clients(catalogue, environment)
+    assert list(clients) == ["hubspot"]
+    assert "canary" not in repr(clients)
+    assert missing_settings(catalogue.get("meta_ads"), environment) == ("META_APP_SECRET",)
+
+
+def test_a_providers_file_that_is_not_there_is_told_by_its_setting() -> None:
+    settings = read(PROVIDERS_FILE="nowhere.toml")
+    with pytest.raises(ConfigurationError, match="PROVIDERS_FILE"):
+        load_catalogue(settings, COMPLETE)
