@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -15,7 +15,7 @@ from .body_limit import BodyLimit
 from .request_log import RequestLog
 from .responses import Problem
 
-_PROBLEMS: Final = {
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "content": {http_errors.PROBLEM_JSON: {}}}
     for status in (401, 403, 404, 409, 422, 429, 503)
 }

@@ -21,7 +21,7 @@ from pydantic import (
 from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, Credentials, OAuthCredentials
 from supabase_integrations.core.models import IntegrationStatus, ServiceType
 
-_MAX_DEPTH: Final = 32
+_MAX_DEPTH: Final = 8
 _MAX_INTEGER: Final = 2**53
 """Beyond it JavaScript and jsonb readers do not agree on what was written (RFC 8259 §6)."""
 

@@ -75,7 +75,8 @@ async def open_integrations(settings: Settings, environment: Mapping[str, str]) 
         open_http_pool() as supabase_http,
         open_provider_http(allow_loopback=settings.is_development) as provider_http,
     ):
-        sessions = AuthSessions(supabase_http, settings.supabase_url, settings.publishable_key)
+        project = (supabase_http, settings.supabase_url, settings.publishable_key)
+        sessions = AuthSessions(*project)
         vault = CredentialVault(encryption, clock)
         connections = Connections(vault)
         oauth_settings = OAuthSettings(settings.redirect_uri, settings.allowed_redirect_urls, clients)
@@ -93,7 +94,13 @@ async def open_integrations(settings: Settings, environment: Mapping[str, str]) 
             settings=settings,
             encryption=encryption,
             engine=engine,
-            verifier=SupabaseTokenVerifier(supabase_http, settings),
-            stores=PostgrestUserStores(supabase_http, settings.supabase_url, settings.publishable_key),
-            health=SupabaseHealth(supabase_http, settings.supabase_url, settings.publishable_key),
+            verifier=SupabaseTokenVerifier(
+                *project,
+                allow_anonymous_users=settings.allow_anonymous_users,
+                allowed_oauth_clients=settings.allowed_oauth_clients,
+                development_secret=settings.jwt_secret,
+                hs256_needs_issuer=not settings.is_development,
+            ),
+            stores=PostgrestUserStores(*project),
+            health=SupabaseHealth(*project),
         )

@@ -13,6 +13,7 @@ from .associated_data import AssociatedData, Purpose
 from .callback import CallbackQuery
 from .encryption import Encryption
 from .errors import DecryptionError, InvalidHandleError
+from .json_types import JsonValue
 from .secret import SecretStr
 
 COOKIE_PREFIX: Final = "__Host-integrations-"
@@ -45,7 +46,10 @@ def open_cookie(encryption: Encryption, value: str, state_hash: str) -> SecretSt
 
 def seal_handle(encryption: Encryption, query: CallbackQuery, expires_at: datetime) -> str:
     """The callback's query as an opaque text that this service alone can read, until `expires_at`."""
-    value = {"query": [[name, text] for name, text in query.parameters], "expires_at": int(expires_at.timestamp())}
+    value: dict[str, JsonValue] = {
+        "query": [[name, text] for name, text in query.parameters],
+        "expires_at": int(expires_at.timestamp()),
+    }
     return encryption.encrypt_object(value, AssociatedData(purpose=Purpose.HANDLE))
 
 
