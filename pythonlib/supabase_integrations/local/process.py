@@ -16,6 +16,8 @@ _LAUNCHER = Path(__file__).with_name("child.py")
 _LOG_LIMIT = 8 * 1024 * 1024
 """Bytes after which the next start puts a log aside as `NAME.log.1`."""
 
+_LINE_LIMIT = 500
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -32,6 +34,8 @@ class Child:
     name: str
     process: asyncio.subprocess.Process
     log_path: Path
+    log_start: int = 0
+    """Where in the log this run begins; what is before it was written by earlier runs."""
 
     @property
     def pid(self) -> int:
@@ -65,9 +69,11 @@ class Child:
         return LocalStackError(f"{self.name} {what}. The end of {self.log_path}:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines of the log, for error messages."""
-        text = self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        """The last lines that this run logged, each cut to a readable length."""
+        with self.log_path.open("rb") as log:
+            log.seek(self.log_start)
+            text = log.read().decode("utf-8", "replace")
+        return "\n".join(line[:_LINE_LIMIT] for line in text.splitlines()[-lines:])
 
 
 async def spawn(
@@ -85,7 +91,7 @@ async def spawn(
     The child leads a session of its own, so that Ctrl-C reaches only the supervisor, which stops its children in order.
     On Linux the kernel sends it `death_signal` if this process dies without doing so.
     """
-    _prepare_log(log_path)
+    log_start = _prepare_log(log_path)
     owner = f"{user.uid}:{user.gid}" if user else "-"
     launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(death_signal)), owner]
     with log_path.open("ab") as log:
@@ -99,11 +105,13 @@ async def spawn(
             cwd=cwd,
             start_new_session=True,
         )
-    return Child(name, process, log_path)
+    return Child(name, process, log_path, log_start)
 
 
-def _prepare_log(path: Path) -> None:
+def _prepare_log(path: Path) -> int:
+    """Make the log, readable by its owner only, and return its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_LIMIT:
         path.replace(path.with_name(f"{path.name}.1"))
     path.touch(mode=0o600)
+    return path.stat().st_size

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from .errors import LocalStackError
 
 _OURS = (
-    "postgres", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "processes.json", "journal",
+    "postgres", ".lite", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "processes.json", "journal",
 )  # fmt: skip
 """What a reset removes; anything else in the directory is somebody else's."""
 
