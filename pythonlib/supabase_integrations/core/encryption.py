@@ -1,7 +1,7 @@
 """AES-256-GCM (NIST SP 800-38D) for all that is stored or handed out sealed.
 
 What is sealed opens under the keyring and in the place it was sealed for, nowhere else. There is no plaintext path:
-every failure raises, and then neither the error, its context nor a frame of this package shows a key or a plaintext.
+every failure raises, and no message, context or frame of ours then holds a key or what was to be sealed or opened.
 """
 
 import os
@@ -25,9 +25,7 @@ from .errors import (
     MisplacedCiphertextError,
     TamperedCiphertextError,
     TruncatedEnvelopeError,
-    UnexpectedContentError,
     UnknownKeyError,
-    UnsealableValueError,
     WrongCredentialVersionError,
     WrongKeyError,
     WrongOwnerError,
@@ -38,10 +36,11 @@ from .errors import (
 )
 from .json_types import JsonObject, JsonValue
 from .keyring import EncryptionKey, Keyring
-from .plaintext import MAX_LENGTH, from_object, from_text, to_object, to_text
+from .plaintext import MAX_LENGTH, bounded, from_object, from_text, to_object, to_text
 
 _BINARY_ID_LENGTH: Final = 4
-_BINARY_OVERHEAD: Final = _BINARY_ID_LENGTH + NONCE_LENGTH + TAG_LENGTH
+_MIN_BINARY_LENGTH: Final = _BINARY_ID_LENGTH + NONCE_LENGTH + TAG_LENGTH
+_MAX_BINARY_LENGTH: Final = _MIN_BINARY_LENGTH + MAX_LENGTH
 _PLACE_ERRORS: Final[Mapping[str, type[MisplacedCiphertextError]]] = {  # the gravest first
     "purpose": WrongPurposeError,
     "user_id": WrongOwnerError,
@@ -71,8 +70,13 @@ class _Aead:
         binary_label = f"b1.{key.id}.".encode()
         return cls(prefix, bytes.fromhex(key.id), prefix.encode(), binary_label, AESGCM(key.raw), key.raw)
 
+    def seal(self, content: bytes, associated_data: bytes) -> bytes:
+        """Nonce, ciphertext and tag. The nonce is random and fresh; nobody may choose one."""
+        nonce = os.urandom(NONCE_LENGTH)
+        return nonce + self.cipher.encrypt(nonce, content, associated_data)
+
     def open(self, sealed: bytes, associated_data: bytes) -> bytes | None:
-        """The plaintext, or None where the tag does not verify: the caller raises, out of reach of this frame."""
+        """The plaintext, or None where the tag does not verify."""
         try:
             return self.cipher.decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], associated_data)
         except InvalidTag:
@@ -120,18 +124,19 @@ class Encryption:
 
     def encrypt(self, plaintext: str, associated_data: AssociatedData) -> str:
         """Seal a text into an envelope. Raises UnsealableValueError for lone surrogates and beyond 45,056 bytes."""
-        content = from_text(plaintext)
-        if content is None:
-            del plaintext  # error reporters show the locals of a raising frame
-            raise UnsealableValueError(f"The text is not valid Unicode or exceeds {MAX_LENGTH} bytes.")
-        return self._seal(content, associated_data.encoded)
+        try:
+            return self._seal(from_text(plaintext), associated_data.encoded)
+        except Exception as error:
+            del plaintext
+            raise _bare(error) from None
 
     def decrypt(self, envelope: str, associated_data: AssociatedData) -> str:
         """Open what `encrypt` sealed for this place. Raises the DecryptionError that says why it does not open."""
-        text = to_text(self._open(envelope, associated_data.encoded))
-        if text is None:
-            raise UnexpectedContentError("The ciphertext opens, but does not hold a text.")
-        return text
+        try:
+            return to_text(self._open(envelope, associated_data.encoded))
+        except Exception as error:
+            del envelope
+            raise _bare(error) from None
 
     def encrypt_object(self, value: JsonObject, associated_data: AssociatedData) -> str:
         """Seal a JSON object into an envelope.
@@ -139,30 +144,31 @@ class Encryption:
         Raises UnsealableValueError for what JSON cannot carry back exactly (keys that are not texts, NaN and
         infinities, integers beyond 64 bits, lone surrogates) and beyond 45,056 bytes of compact JSON.
         """
-        content = from_object(value)
-        if content is None:
+        try:
+            return self._seal(from_object(value), associated_data.encoded)
+        except Exception as error:
             del value
-            raise UnsealableValueError(f"The object has no exact form in JSON or exceeds {MAX_LENGTH} bytes.")
-        return self._seal(content, associated_data.encoded)
+            raise _bare(error) from None
 
     def decrypt_object(self, envelope: str, associated_data: AssociatedData) -> dict[str, JsonValue]:
         """Open what `encrypt_object` sealed for this place. Raises as `decrypt` does."""
-        value = to_object(self._open(envelope, associated_data.encoded))
-        if value is None:
-            raise UnexpectedContentError("The ciphertext opens, but does not hold a JSON object.")
-        return value
+        try:
+            return to_object(self._open(envelope, associated_data.encoded))
+        except Exception as error:
+            del envelope
+            raise _bare(error) from None
 
     def seal_bytes(self, plaintext: bytes, associated_data: AssociatedData) -> bytes:
         """Seal into `key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`: 32 bytes longer, without a copy of the place.
 
-        Raises UnsealableValueError for more than 45,056 bytes.
+        Raises UnsealableValueError beyond 45,056 bytes.
         """
-        if len(plaintext) > MAX_LENGTH:
+        try:
+            aead = self._primary
+            return aead.binary_id + aead.seal(bounded(plaintext), aead.binary_label + associated_data.encoded)
+        except Exception as error:
             del plaintext
-            raise UnsealableValueError(f"The plaintext exceeds {MAX_LENGTH} bytes.")
-        aead, nonce = self._primary, os.urandom(NONCE_LENGTH)
-        ciphertext = aead.cipher.encrypt(nonce, plaintext, aead.binary_label + associated_data.encoded)
-        return aead.binary_id + nonce + ciphertext
+            raise _bare(error) from None
 
     def open_bytes(self, sealed: bytes, associated_data: AssociatedData) -> bytes:
         """Open what `seal_bytes` sealed for this place.
@@ -170,31 +176,32 @@ class Encryption:
         Raises TruncatedEnvelopeError, EnvelopeTooLongError, UnknownKeyError, and DecryptionError itself where the tag
         does not verify: without the copy of the place, nothing proves whether it was changed or belongs elsewhere.
         """
-        if len(sealed) > MAX_LENGTH + _BINARY_OVERHEAD:
-            raise EnvelopeTooLongError
-        if len(sealed) < _BINARY_OVERHEAD:
-            raise TruncatedEnvelopeError
-        aead = self._by_binary_id.get(sealed[:_BINARY_ID_LENGTH])
-        if aead is None:
-            raise UnknownKeyError(sealed[:_BINARY_ID_LENGTH].hex())
-        content = aead.open(sealed[_BINARY_ID_LENGTH:], aead.binary_label + associated_data.encoded)
-        if content is None:
-            raise DecryptionError
-        return content
+        try:
+            return self._open_bytes(sealed, associated_data.encoded)
+        except Exception as error:
+            del sealed
+            raise _bare(error) from None
 
     def needs_reencryption(self, envelope: str) -> bool:
         """Whether an envelope is sealed under another key than the primary one. Raises as `key_id_of` does."""
-        return key_id_of(envelope) != self._keyring.primary_id
+        try:
+            return key_id_of(envelope) != self._keyring.primary_id
+        except Exception as error:
+            del envelope
+            raise _bare(error) from None
 
     @staticmethod
     def key_id_of(envelope: str) -> str:
         """The key id an envelope names. Raises MalformedEnvelopeError, UnsupportedEnvelopeVersionError."""
-        return key_id_of(envelope)
+        try:
+            return key_id_of(envelope)
+        except Exception as error:
+            del envelope
+            raise _bare(error) from None
 
     def _seal(self, content: bytes, place: bytes) -> str:
-        aead, nonce = self._primary, os.urandom(NONCE_LENGTH)
-        ciphertext = aead.cipher.encrypt(nonce, place + content, aead.text_label + place)
-        return aead.prefix + base64url.encode(nonce + ciphertext)
+        aead = self._primary
+        return aead.prefix + base64url.encode(aead.seal(place + content, aead.text_label + place))
 
     def _open(self, envelope: str, place: bytes) -> bytes:
         aead = self._by_prefix.get(envelope[:PREFIX_LENGTH])
@@ -205,6 +212,19 @@ class Encryption:
         if content is None:
             raise self._why(aead, sealed, place)
         return content[len(place) :]
+
+    def _open_bytes(self, sealed: bytes, place: bytes) -> bytes:
+        if len(sealed) > _MAX_BINARY_LENGTH:
+            raise EnvelopeTooLongError
+        if len(sealed) < _MIN_BINARY_LENGTH:
+            raise TruncatedEnvelopeError
+        aead = self._by_binary_id.get(sealed[:_BINARY_ID_LENGTH])
+        if aead is None:
+            raise UnknownKeyError(sealed[:_BINARY_ID_LENGTH].hex())
+        content = aead.open(sealed[_BINARY_ID_LENGTH:], aead.binary_label + place)
+        if content is None:
+            raise DecryptionError
+        return content
 
     def _why(self, named: _Aead, sealed: bytes, expected: bytes) -> DecryptionError:
         """Why a well-formed envelope does not open, as far as a key of ours proves it."""
@@ -217,3 +237,9 @@ class Encryption:
             fields = differing_fields(expected, place)
             return next(error for name, error in _PLACE_ERRORS.items() if name in fields)(fields)
         return TamperedCiphertextError()
+
+
+def _bare(error: Exception) -> Exception:
+    """The error without its context and its frames: both hold what was refused, and error reporters show them."""
+    error.__context__ = None
+    return error.with_traceback(None)

@@ -1,6 +1,6 @@
 """What may be sealed, texts and JSON objects, as bytes and back.
 
-None where a value is refused: an exception raised here would carry the value, or a frame that does.
+The errors raised here have contexts and frames that hold the plaintext: `Encryption` takes both away.
 """
 
 import math
@@ -9,6 +9,7 @@ from typing import Final
 
 import orjson
 
+from .errors import UnexpectedContentError, UnsealableValueError
 from .json_types import JsonObject, JsonValue
 
 MAX_LENGTH: Final = 45_056
@@ -17,42 +18,53 @@ MAX_LENGTH: Final = 45_056
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
-def from_text(text: str) -> bytes | None:
-    """UTF-8; None for lone surrogates and for more than 45,056 bytes."""
+def from_text(text: str) -> bytes:
+    """UTF-8. Raises UnsealableValueError for lone surrogates and beyond 45,056 bytes."""
     try:
-        content = text.encode()
+        return bounded(text.encode())
     except UnicodeEncodeError:
-        return None
-    return content if len(content) <= MAX_LENGTH else None
+        raise UnsealableValueError("The text is not valid Unicode: it has a lone surrogate.") from None
 
 
-def to_text(content: bytes) -> str | None:
-    """The text; None for bytes that are not UTF-8."""
+def to_text(content: bytes) -> str:
+    """The text. Raises UnexpectedContentError for bytes that are not UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError:
-        return None
+        raise UnexpectedContentError("The ciphertext opens, but does not hold a text.") from None
 
 
-def from_object(value: JsonObject) -> bytes | None:
-    """Compact JSON; None for what JSON cannot carry back exactly, and for more than 45,056 bytes."""
+def from_object(value: JsonObject) -> bytes:
+    """Compact JSON. Raises UnsealableValueError for what JSON cannot carry back exactly and beyond 45,056 bytes."""
     try:
         content = orjson.dumps(value, default=_as_dict, option=_OPTIONS)
     except orjson.JSONEncodeError:
-        return None
-    if not content.startswith(b"{") or len(content) > MAX_LENGTH:
-        return None
+        content = b""
     # orjson writes NaN and infinities as null, so only a document with a null can have lost one.
-    return None if b"null" in content and _has_non_finite(value) else content
+    if not content.startswith(b"{") or (b"null" in content and _has_non_finite(value)):
+        raise UnsealableValueError(
+            "The value is not an object that JSON carries exactly: check for keys that are not texts, numbers that are "
+            "not finite or beyond 64 bits, and lone surrogates."
+        )
+    return bounded(content)
 
 
-def to_object(content: bytes) -> dict[str, JsonValue] | None:
-    """The JSON object; None for bytes that are not one."""
+def to_object(content: bytes) -> dict[str, JsonValue]:
+    """The JSON object. Raises UnexpectedContentError for bytes that are not one."""
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+        value = None
+    if not isinstance(value, dict):
+        raise UnexpectedContentError("The ciphertext opens, but does not hold a JSON object.")
+    return value
+
+
+def bounded(content: bytes) -> bytes:
+    """The same bytes. Raises UnsealableValueError beyond 45,056."""
+    if len(content) > MAX_LENGTH:
+        raise UnsealableValueError(f"The plaintext has {len(content)} bytes; at most {MAX_LENGTH} can be sealed.")
+    return content
 
 
 def _as_dict(value: object) -> dict[object, object]:
