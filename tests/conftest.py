@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
 from tests.local_system import DevProcess, LocalSystem
 
 
