@@ -55,8 +55,10 @@ create table public.integrations (
     constraint integrations_scopes_check check (
         cardinality(scopes) <= 100
         and coalesce(array_ndims(scopes), 1) = 1
-        and array_to_string(scopes, E'\n', '') ~ '^([!-~]+(\n[!-~]+)*)?$'
-        and array_to_string(scopes, E'\n', '') !~ '[!-~]{255}[!-~]{2}'
+        -- Joined by spaces they are a scope parameter, and the same scopes when it is split again.
+        and cardinality(string_to_array(array_to_string(scopes, ' ', ''), ' ')) = cardinality(scopes)
+        and array_to_string(scopes, ' ', '') ~ '^([!-~]+( [!-~]+)*)?$'
+        and array_to_string(scopes, ' ', '') !~ '[!-~]{255}[!-~]{2}'
     ),
     constraint integrations_expires_at_check check (
         expires_at >= '2000-01-01 00:00:00+00' and expires_at < '3000-01-01 00:00:00+00'
