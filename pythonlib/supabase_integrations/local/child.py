@@ -12,7 +12,8 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
@@ -44,7 +45,8 @@ def become(uid: int, gid: int, *, keep_file_access: bool) -> None:
     """
     os.setgroups([])
     if keep_file_access:
-        _libc().prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Keeps the capabilities over the change of user, and makes access(2) count them: the server's programs ask it.
+        _libc().prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     if keep_file_access:
