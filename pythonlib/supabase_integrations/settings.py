@@ -141,10 +141,10 @@ class Settings(BaseModel):
 
 def load_catalogue(settings: Settings, environment: Mapping[str, str]) -> Catalogue:
     """The services that come with the project, and those of PROVIDERS_FILE. Raises ConfigurationError."""
-    texts = {"services.toml": catalogue_file().read_text("utf-8")}
+    texts = {"the built-in catalogue": catalogue_file().read_text("utf-8")}
     if settings.providers_file:
         try:
-            texts[settings.providers_file.name] = settings.providers_file.read_text("utf-8")
+            texts[str(settings.providers_file)] = settings.providers_file.read_text("utf-8")
         except OSError as error:
             raise ConfigurationError(f"PROVIDERS_FILE {settings.providers_file}: {error.strerror}.") from None
     return Catalogue.from_files(texts, environment.get, development=settings.is_development)

@@ -1,5 +1,7 @@
 """Settings: what is read, and how each mistake is told."""
 
+from pathlib import Path
+
 import pytest
 
 from supabase_integrations.core.errors import ConfigurationError
@@ -135,3 +137,10 @@ def test_a_providers_file_that_is_not_there_is_told_by_its_setting() -> None:
     settings = read(PROVIDERS_FILE="nowhere.toml")
     with pytest.raises(ConfigurationError, match="PROVIDERS_FILE"):
         load_catalogue(settings, COMPLETE)
+
+
+def test_a_providers_file_adds_to_the_built_in_services_whatever_its_name(tmp_path: Path) -> None:
+    providers = tmp_path / "services.toml"
+    providers.write_text('[service.keyed]\ndisplay_name = "Keyed"\nservice_type = "content"\nauth = "api_key"\n')
+    names = [service.name for service in load_catalogue(read(PROVIDERS_FILE=str(providers)), COMPLETE)]
+    assert names == ["google_ads", "hubspot", "keyed", "meta_ads", "shopify"]
