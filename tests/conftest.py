@@ -6,13 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_system import DevProcess, LocalSystem
+from tests import canaries
+from tests.local_system import DevProcess, LocalSystem, free_ports
+from tests.scripted_service import ScriptedService, running_service
+
+APP_ORIGIN = "http://localhost:3000"
+APP_PAGE = f"{APP_ORIGIN}/integrations"
+OTHER_PAGE = "https://app.example/connected?tab=crm"
 
 
 @pytest.fixture(scope="session")
-def local_environment() -> Mapping[str, str]:
-    """Further settings for the shared system, such as PROVIDERS_FILE; a directory's conftest may override this."""
-    return {}
+def scripted_service() -> Iterator[ScriptedService]:
+    """A third-party service that answers as a test wants; the shared system knows it as `scripted`."""
+    (port,) = free_ports(1)
+    with running_service(port) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def local_environment(scripted_service: ScriptedService) -> Mapping[str, str]:
+    """Further settings for the shared system: the tests' own services, and secrets that can be searched for."""
+    names = ("HUBSPOT_CLIENT", "META_APP", "SCRIPTED_CLIENT", "ISSUING_CLIENT", "INWARD_CLIENT")
+    secrets = {f"{name}_SECRET": canaries.CLIENT_SECRET for name in names}
+    return {
+        "PROVIDERS_FILE": str(Path(__file__).with_name("services.toml")),
+        "SCRIPTED_URL": scripted_service.url,
+        "ENCRYPTION_KEY": canaries.ENCRYPTION_KEY,
+        "ALLOWED_REDIRECT_URLS": f"{APP_PAGE},{OTHER_PAGE}",
+        "ALLOWED_ORIGINS": APP_ORIGIN,
+        "SHOPIFY_API_KEY": "canary-shopify-id",
+        "SHOPIFY_API_SECRET": canaries.CLIENT_SECRET,
+        **{f"{name}_ID": f"canary-{name.lower()}-id" for name in names},
+        **secrets,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,54 @@
+"""Two real users, and the pieces every test over HTTP needs."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.local_system import LocalSystem
+from tests.people import Person
+from tests.scripted_service import ScriptedService
+
+SignUp = Callable[[], Awaitable[Person]]
+
+
+@pytest.fixture
+async def sign_up(local_system: LocalSystem) -> AsyncIterator[SignUp]:
+    """Makes further users."""
+    made: list[Person] = []
+
+    async def make() -> Person:
+        person = await Person.sign_up(local_system)
+        made.append(person)
+        return person
+
+    yield make
+    for person in made:
+        await person.http.aclose()
+
+
+@pytest.fixture
+async def ada(sign_up: SignUp) -> Person:
+    """A user with nothing connected yet."""
+    return await sign_up()
+
+
+@pytest.fixture
+async def mallory(sign_up: SignUp) -> Person:
+    """Another user, with an account of their own and bad intentions."""
+    return await sign_up()
+
+
+@pytest.fixture
+async def stranger(local_system: LocalSystem) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody without an account: the API with no token at all."""
+    async with httpx.AsyncClient(base_url=local_system.api_url, timeout=30, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def scripted(scripted_service: ScriptedService) -> Iterator[ScriptedService]:
+    """The scripted service as at its start."""
+    scripted_service.reset()
+    yield scripted_service
+    scripted_service.reset()
