@@ -1,6 +1,6 @@
 """Sealing and opening 1 KiB of JSON, against the bare AESGCM call with the same associated data and against Fernet.
 
-Every candidate takes its turn in every round. A figure is the best round: for work that never waits, whatever exceeds it
+Every candidate takes its turn in every round. A figure is the best round: for work that never waits, anything above it
 was the machine doing something else.
 """
 
