@@ -32,16 +32,21 @@ begin
         limit wanted * 4
     ),
     free as (
-        select i.user_id, i.id
+        select c.user_id, c.id
         from in_turns as t
-        join public.integrations as i on i.user_id = t.user_id and i.id = t.id
-        -- Again, because this is what is checked when a row changed before we locked it.
-        where i.status in ('active', 'error')
-            and i.next_refresh_at <= now()
-            and (i.refresh_lease_until is null or i.refresh_lease_until <= now())
-        order by t.turn, t.next_refresh_at
+        -- Row by row, in their order, until there are enough. The conditions stand here again because this is where they
+        -- are checked once more if a row changed before it could be locked.
+        cross join lateral (
+            select i.user_id, i.id
+            from public.integrations as i
+            where i.user_id = t.user_id
+                and i.id = t.id
+                and i.status in ('active', 'error')
+                and i.next_refresh_at <= now()
+                and (i.refresh_lease_until is null or i.refresh_lease_until <= now())
+            for update skip locked
+        ) as c
         limit wanted
-        for update of i skip locked
     )
     update public.integrations as i
     set refresh_lease_owner = claim_due_refreshes.lease_owner
