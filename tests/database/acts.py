@@ -76,7 +76,7 @@ class Actor:
             local["integrations.acting_for"] = "{" + ",".join(map(str, self.acting_for)) + "}"
         for name, value in local.items():
             await cursor.execute("select set_config(%s, %s, true)", [name, value])
-        await cursor.execute(sql.SQL("set local role {}").format(sql.Identifier(self.role)))
+        await cursor.execute("select set_config('role', %s, true)", [self.role])
 
     def again(self) -> Self:
         """The same actor on a connection of its own, for races."""

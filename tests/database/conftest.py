@@ -104,3 +104,12 @@ def fate(actor: OpenActor) -> Actor:
     fate = actor(SUPERUSER)
     fate.settings = {"session_replication_role": "replica"}
     return fate
+
+
+@pytest.fixture
+async def migrating_login(cluster: Cluster, database: str) -> AsyncIterator[Actor]:
+    """The migrating role as it logs in, not as somebody who took its role."""
+    login = Actor(cluster.migrating_url(database), "none")
+    yield login
+    for connection in login.opened:
+        await connection.close()

@@ -1,0 +1,134 @@
+"""How the worker learns what is due: each row by one worker, in turns across users, without reading the table."""
+
+import asyncio
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.database.acts import OWNER, STRANGER, Actor, connect_service, refused
+
+CLAIM: LiteralString = "select * from integrations_private.claim_due_refreshes(%s, %s)"
+
+FILL: LiteralString = """
+    insert into public.integrations
+        (user_id, id, service_name, service_type, external_account_id, status, next_refresh_at)
+    select %s, gen_random_uuid(), 'demo_crm', 'crm', n::text, %s, now() - %s::interval
+    from generate_series(1, %s) as n
+"""
+
+
+async def fill(fate: Actor, user_id: UUID, rows: int, due_for: str, status: str = "active") -> None:
+    """Give a user rows that have been due for a while."""
+    await fate.run(FILL, user_id, status, due_for, rows)
+
+
+async def claim(worker: Actor, max_rows: int | None) -> list[UUID]:
+    """Claim under a fresh lease and return the owners."""
+    return [row["user_id"] for row in await worker.run(CLAIM, max_rows, uuid4())]
+
+
+async def test_only_due_rows_that_can_be_refreshed_are_claimed(owner: Actor, fate: Actor, worker: Actor) -> None:
+    for status in ("active", "inactive", "needs_reauthorization", "error", "revoked"):
+        await connect_service(
+            owner, external_account_id=status, status=status, next_refresh_at="2100-01-01 00:00:00+00"
+        )
+    await connect_service(owner, external_account_id="unscheduled")
+    assert await claim(worker, 100) == []
+
+    await fate.run("update public.integrations set next_refresh_at = now() where next_refresh_at is not null")
+    assert len(await claim(worker, 100)) == 2
+    leased = await owner.run("select status from public.integrations where refresh_lease_owner is not null")
+    assert {row["status"] for row in leased} == {"active", "error"}
+
+
+async def test_a_claimed_row_is_due_again_when_its_lease_ends(fate: Actor, auth: Actor, worker: Actor) -> None:
+    """A worker that was killed loses nothing."""
+    await fill(fate, OWNER, 1, "1 hour")
+    assert await claim(worker, 100) == [OWNER]
+    assert await claim(worker, 100) == []
+
+    await fate.run(
+        "update public.integrations set refresh_lease_until = now() - interval '1 second',"
+        " next_refresh_at = now() - interval '1 second'"
+    )
+    assert await claim(worker, 100) == [OWNER]
+
+
+async def test_a_row_that_its_user_is_refreshing_is_left_alone(owner: Actor, fate: Actor, worker: Actor) -> None:
+    await fill(fate, OWNER, 1, "1 hour")
+    await owner.run("update public.integrations set refresh_lease_owner = gen_random_uuid()")
+    assert await claim(worker, 100) == []
+
+
+async def test_two_hundred_rows_of_one_user_do_not_delay_another(fate: Actor, auth: Actor, worker: Actor) -> None:
+    await fill(fate, OWNER, 200, "1 day")
+    await fill(fate, STRANGER, 1, "1 second")
+    claimed = await claim(worker, 10)
+    assert len(claimed) == 10
+    assert STRANGER in claimed
+
+
+async def test_users_take_turns_until_the_batch_is_full(fate: Actor, auth: Actor, worker: Actor) -> None:
+    await fill(fate, OWNER, 20, "1 day")
+    await fill(fate, STRANGER, 3, "1 minute")
+    claimed = await claim(worker, 10)
+    assert (claimed.count(OWNER), claimed.count(STRANGER)) == (7, 3)
+
+
+async def test_a_user_cannot_stand_in_line_earlier_than_now(owner: Actor, worker: Actor) -> None:
+    await connect_service(owner, next_refresh_at="-infinity")
+    assert await claim(worker, 10) == []
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 100), (-5, 1), (0, 1), (7, 7), (100_000, 500)])
+async def test_a_batch_is_between_one_and_five_hundred(
+    fate: Actor, auth: Actor, worker: Actor, asked: int | None, given: int
+) -> None:
+    await fill(fate, OWNER, 501, "1 hour")
+    assert len(await claim(worker, asked)) == given
+
+
+async def test_a_lease_needs_an_owner(worker: Actor) -> None:
+    with refused("22004"):
+        await worker.run(CLAIM, 10, None)
+
+
+async def test_workers_that_claim_at_once_share_the_rows(fate: Actor, auth: Actor, worker: Actor) -> None:
+    await fill(fate, OWNER, 200, "1 day")
+    await fill(fate, STRANGER, 200, "1 hour")
+    leases = [uuid4() for _ in range(8)]
+    batches = await asyncio.gather(*(worker.again().run(CLAIM, 25, lease) for lease in leases))
+    claimed = [row["id"] for rows in batches for row in rows]
+    assert len(claimed) == len(set(claimed))
+
+    held = await fate.run(
+        "select refresh_lease_owner as lease, count(*) as rows from public.integrations"
+        " where refresh_lease_owner is not null group by 1"
+    )
+    assert {row["lease"]: row["rows"] for row in held} == {
+        lease: len(rows) for lease, rows in zip(leases, batches, strict=True) if rows
+    }
+
+
+async def test_ten_thousand_due_rows_are_not_read_from_end_to_end(fate: Actor, worker: Actor) -> None:
+    await fate.run(
+        "insert into public.integrations (user_id, id, service_name, service_type, next_refresh_at)"
+        " select gen_random_uuid(), gen_random_uuid(), 'demo_crm', 'crm', now() + n * interval '1 second'"
+        " from generate_series(-10000, 10000) as n"
+    )
+    connection = await fate.connection()
+    await connection.execute("analyze public.integrations")
+
+    connection = await worker.connection()
+    async with connection.transaction(), connection.cursor() as cursor:
+        await worker.begin(cursor)
+        await cursor.execute(CLAIM, [100, uuid4()])
+        assert len(await cursor.fetchall()) == 100
+        await cursor.execute(
+            "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.integrations'::regclass"
+        )
+        counters = await cursor.fetchone()
+    assert counters is not None
+    assert counters["seq_scan"] == 0
+    assert counters["idx_tup_fetch"] < 6000

@@ -1,0 +1,123 @@
+"""The audit trail: what happened to a connection and by whom, names of columns and never values."""
+
+from typing import LiteralString
+from uuid import uuid4
+
+from psycopg.types.json import Jsonb
+
+from tests.database.acts import ENVELOPE, Actor, Row, change, connect_service
+
+TRAIL: LiteralString = "select * from public.integration_events order by id"
+
+
+def told(events: list[Row]) -> list[tuple[str, list[str]]]:
+    """What the events say."""
+    return [(event["event"], event["changed_columns"]) for event in events]
+
+
+async def test_the_life_of_a_connection(owner: Actor) -> None:
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_lease_owner=owner.id)
+    await change(owner, integration, credentials=ENVELOPE + "2", status="active", refresh_lease_owner=None)
+    await change(owner, integration, status="inactive")
+    await change(owner, integration, config=Jsonb({"shop": "canary-value"}), display_name="Ada", scopes=["read"])
+    await change(owner, integration, last_error_code="provider_unavailable", last_error_at="now")
+    await owner.run("delete from public.integrations")
+
+    events = await owner.run(TRAIL)
+    assert told(events) == [
+        ("integration.created", []),
+        ("credentials.replaced", ["credentials"]),
+        ("status.changed", ["status"]),
+        ("integration.updated", ["config", "display_name", "scopes"]),
+        ("integration.updated", ["last_error_code"]),
+        ("integration.deleted", []),
+    ]
+    for event in events:
+        assert event["user_id"] == event["actor_id"] == owner.id
+        assert (event["integration_id"], event["service_name"]) == (integration, "demo_crm")
+        assert event["actor_role"] == "authenticated"
+
+
+async def test_no_value_reaches_the_trail(owner: Actor, fate: Actor) -> None:
+    integration = await connect_service(owner, external_account_id="canary-account")
+    await change(owner, integration, display_name="canary-name", config=Jsonb({"canary-key": "canary-value"}))
+    trail = await fate.value("select string_agg(e::text, ' ') from public.integration_events as e")
+    assert "canary" not in str(trail)
+
+
+async def test_keeping_a_connection_alive_is_no_event(owner: Actor) -> None:
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_lease_owner=uuid4())
+    await change(owner, integration, refresh_lease_owner=None, next_refresh_at="2100-01-01 00:00:00+00")
+    await change(owner, integration, last_sync_at="now")
+    await change(owner, integration, last_refreshed_at="now", last_error_at="now", refresh_failures=3)
+    await change(owner, integration, status="active", display_name=None)
+    assert told(await owner.run(TRAIL)) == [("integration.created", [])]
+
+
+async def test_every_column_is_either_told_or_known_to_be_silent(operator: Actor) -> None:
+    """A column added later must be put on one of the two lists."""
+    told_columns = await operator.run(
+        "select a.attname::text as name from pg_trigger as t"
+        " join pg_attribute as a on a.attrelid = t.tgrelid and a.attnum = any (t.tgattr)"
+        " where t.tgname = 'record_integration_change'"
+    )
+    silent = {
+        "credential_version",
+        "last_error_at",
+        "last_refreshed_at",
+        "last_sync_at",
+        "next_refresh_at",
+        "refresh_failures",
+        "refresh_lease_owner",
+        "refresh_lease_until",
+        "updated_at",
+    }
+    fixed = {"user_id", "id", "service_name", "created_at"}
+    columns = await operator.run(
+        "select attname::text as name from pg_attribute"
+        " where attrelid = 'public.integrations'::regclass and attnum > 0 and not attisdropped"
+    )
+    assert {row["name"] for row in columns} == {row["name"] for row in told_columns} | silent | fixed
+
+
+async def test_the_worker_is_named_as_the_actor(owner: Actor, worker: Actor) -> None:
+    await connect_service(owner)
+    await worker.acting(owner.id).run("update public.integrations set status = 'needs_reauthorization'")
+
+    event = (await owner.run(TRAIL))[-1]
+    assert (event["event"], event["actor_role"], event["actor_id"]) == ("status.changed", "integrations_worker", None)
+
+
+async def test_a_login_that_took_no_other_role_is_named(migrating_login: Actor, owner: Actor) -> None:
+    await connect_service(owner)
+    await migrating_login.run("update public.integrations set status = 'error'")
+    assert (await owner.run(TRAIL))[-1]["actor_role"] == "postgres"
+
+
+async def test_the_trail_outlives_the_user_and_is_then_the_operators(
+    owner: Actor, stranger: Actor, auth: Actor, operator: Actor
+) -> None:
+    await connect_service(owner)
+    await auth.run("delete from auth.users where id = %s", owner.id)
+
+    assert await stranger.run(TRAIL) == []
+    events = await operator.run(TRAIL)
+    assert told(events) == [("integration.created", []), ("integration.deleted", [])]
+    assert events[-1]["actor_role"] == "supabase_auth_admin"
+    assert events[-1]["actor_id"] is None
+
+
+async def test_a_refused_change_leaves_no_event(owner: Actor, stranger: Actor) -> None:
+    integration = await connect_service(owner)
+    assert await change(stranger, integration, status="revoked") == []
+    assert len(await owner.run(TRAIL)) == 1
+    assert await stranger.run(TRAIL) == []
+
+
+async def test_changing_many_rows_tells_of_each(owner: Actor) -> None:
+    ids = {await connect_service(owner, external_account_id=str(number)) for number in range(5)}
+    await owner.run("update public.integrations set status = 'inactive'")
+    events = await owner.run("select * from public.integration_events where event = 'status.changed'")
+    assert {event["integration_id"] for event in events} == ids
