@@ -100,8 +100,10 @@ def read_key_set(body: bytes) -> dict[str, VerificationKey]:
     Left out, as that section asks, is every key that is not understood, and every key that a public set must not hold:
     symmetric ones and private ones.
     """
-    document = orjson.loads(body)
-    entries = document.get("keys") if isinstance(document, dict) else None
+    try:
+        entries = orjson.loads(body)["keys"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        entries = None
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
         raise ValueError("Not a JWK set.")
     keys = {}

@@ -38,6 +38,7 @@ class PublishedKeys:
         self._fetched_at: datetime | None = None
         self._failed_at: datetime | None = None
         self._asked_for_unknown_at: datetime | None = None
+        self._fetches = 0
         self._flight: SingleFlight[str, None] = SingleFlight()
 
     async def key(self, key_id: str) -> VerificationKey:
@@ -47,11 +48,11 @@ class PublishedKeys:
             UnauthenticatedError: no such key is published (`token_key_unknown`).
             AuthUnavailableError: it is not known whether there is such a key, because Auth does not answer.
         """
-        asked_at = self._clock.now()
+        asked_at, fetches_before = self._clock.now(), self._fetches
         if _is_over(FRESH_FOR, self._fetched_at, asked_at) and _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
             await self._flight.run(self._url, self._fetch)
         found = self._find(key_id)
-        if found is None and self._may_look_again(asked_at):
+        if found is None and self._fetches == fetches_before and self._may_look_again(asked_at):
             await self._flight.run(self._url, self._fetch)
             found = self._find(key_id)
         if found is not None:
@@ -67,8 +68,6 @@ class PublishedKeys:
         """Whether to await a fetch for a key id that is not among the keys: it may have been published just now."""
         if self._flight.is_running(self._url):
             return True
-        if self._fetched_at is not None and self._fetched_at >= asked_at:
-            return False
         if not _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
             return False
         if not _is_over(UNKNOWN_KEY_PAUSE, self._asked_for_unknown_at, asked_at):
@@ -78,6 +77,7 @@ class PublishedKeys:
 
     async def _fetch(self) -> None:
         """Replace the keys, or remember that it did not work."""
+        self._fetches += 1
         try:
             keys = _read(await self._http.get(self._url, headers=self._headers))
         except (httpx.HTTPError, ValueError):
