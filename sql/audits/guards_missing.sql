@@ -58,7 +58,7 @@ findings (object, detail, remediation) as (
         end
     from triggers as t
     left join pg_catalog.pg_trigger as p on p.tgrelid = to_regclass(t.table_name) and p.tgname = t.name
-    where p.oid is null or p.tgenabled not in ('O', 'A')
+    where to_regclass(t.table_name) is not null and (p.oid is null or p.tgenabled not in ('O', 'A'))
     union all
     select
         format('%s on %s', c.name, c.table_name),
@@ -69,7 +69,7 @@ findings (object, detail, remediation) as (
         end
     from constraints as c
     left join pg_catalog.pg_constraint as p on p.conrelid = to_regclass(c.table_name) and p.conname = c.name
-    where p.oid is null or not p.convalidated
+    where to_regclass(c.table_name) is not null and (p.oid is null or not p.convalidated)
 )
 select 'guards_missing' as audit, 'ERROR' as level, f.object, f.detail, f.remediation
 from findings as f
