@@ -23,6 +23,7 @@ HOMES = {
     "orjson": ["supabase_integrations/", "integrations_api/"],
     "postgrest": ["supabase_integrations/adapters/"],
     "psycopg": ["supabase_integrations/adapters/audits.py", "supabase_integrations/local/"],
+    "pybase64": ["supabase_integrations/core/base64url.py"],
     "pydantic": [
         "integrations_api/requests.py",
         "integrations_api/responses.py",

@@ -5,17 +5,17 @@ leads back to. It names neither user nor service: those are sealed in the flow, 
 """
 
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
+from . import base64url
 from .associated_data import AssociatedData, Purpose
 from .encryption import Encryption
-from .errors import DecryptionError, InvalidStateError
+from .encryption_errors import DecryptionError
+from .errors import InvalidStateError
 
 STATE_LIFETIME: Final = timedelta(minutes=10)
 
@@ -44,7 +44,7 @@ def new_state(encryption: Encryption, *, redirect_to: str | None, now: datetime)
     expiry = int((now + STATE_LIFETIME).timestamp()).to_bytes(_EXPIRY_BYTES)
     content = secrets.token_bytes(_RANDOM_BYTES) + _redirect_digest(redirect_to) + expiry
     tag = encryption.seal_bytes(b"", _associated_data(content))
-    return urlsafe_b64encode(content + tag).rstrip(b"=").decode("ascii")
+    return base64url.encode(content + tag)
 
 
 def read_state(encryption: Encryption, state: str) -> AuthenticState:
@@ -68,16 +68,13 @@ def state_hash(state: str) -> str:
 
 
 def _decode(state: str) -> bytes:
-    """Base64url in its one canonical form, or the same bytes would be a second state with another hash."""
-    if len(state) > _MAX_TEXT_LENGTH or not state.isascii():
+    """Canonical base64url only, or the same bytes would be a second state with another hash."""
+    if len(state) > _MAX_TEXT_LENGTH:
         raise InvalidStateError
     try:
-        raw = urlsafe_b64decode(state + "=" * (-len(state) % 4))
-    except (Base64Error, ValueError):
+        return base64url.decode(state)
+    except ValueError:
         raise InvalidStateError from None
-    if urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != state:
-        raise InvalidStateError
-    return raw
 
 
 def _redirect_digest(redirect_to: str | None) -> bytes:
