@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from supabase_integrations.core import errors
+from supabase_integrations.core import encryption_errors, errors
 
 from .request_log import request_id
 
@@ -28,6 +28,7 @@ _STATUS: Final[Mapping[type[errors.IntegrationError], int]] = {
     errors.AccountMismatchError: 409,
     errors.NotResumableError: 409,
     errors.InvalidValueError: 422,
+    encryption_errors.UnsealableValueError: 422,
     errors.UnknownServiceError: 422,
     errors.ServiceNotConfiguredError: 422,
     errors.CredentialsRejectedError: 422,
@@ -40,7 +41,7 @@ _STATUS: Final[Mapping[type[errors.IntegrationError], int]] = {
     errors.AuthUnavailableError: 503,
     errors.StoreUnavailableError: 503,
     errors.SchemaMissingError: 503,
-    errors.DecryptionError: 503,
+    encryption_errors.DecryptionError: 503,
     errors.TokenEndpointError: 502,
     errors.MalformedTokenResponseError: 502,
     errors.AccountUnknownError: 502,

@@ -9,7 +9,7 @@ import pytest
 
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import DecryptionError
+from supabase_integrations.core.encryption_errors import DecryptionError
 from supabase_integrations.core.keyring import Keyring
 from tests import canaries
 from tests.people import Person

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from supabase_integrations.core import base64url
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import WrongCredentialVersionError
+from supabase_integrations.core.encryption_errors import WrongCredentialVersionError
 from supabase_integrations.core.json_types import JsonObject
 from supabase_integrations.core.keyring import Keyring
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.unit.fakes import START, FakeClock, FakeDatabase, FakeService, FakeSessions, json_reply
 
 from supabase_integrations.core.catalogue import Catalogue
 from supabase_integrations.core.encryption import Encryption
@@ -22,6 +21,7 @@ from supabase_integrations.use_cases.connections import Connections
 from supabase_integrations.use_cases.credential_vault import CredentialVault
 from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
+from tests.unit.fakes import START, FakeClock, FakeDatabase, FakeService, FakeSessions, json_reply
 
 KEY = "ab" * 32
 REDIRECT_URI = "https://api.example/api/integrations/oauth/callback"

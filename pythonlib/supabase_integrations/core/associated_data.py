@@ -6,7 +6,7 @@ Not secret, but bound: a ciphertext opens only where it was sealed. `Encryption`
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .errors import UnsealableValueError
+from .encryption_errors import UnsealableValueError
 
 MAX_LENGTH = 2_048
 """Bytes. Room for the longest ids, service and host names we store, and small beside the largest envelope."""

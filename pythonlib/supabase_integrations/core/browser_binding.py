@@ -12,7 +12,8 @@ from typing import Final
 from .associated_data import AssociatedData, Purpose
 from .callback import CallbackQuery
 from .encryption import Encryption
-from .errors import DecryptionError, InvalidHandleError
+from .encryption_errors import DecryptionError
+from .errors import InvalidHandleError
 from .json_types import JsonValue
 from .secret import SecretStr
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from .errors import MalformedEnvelopeError
+from .encryption_errors import MalformedEnvelopeError
 from .json_types import JsonValue
 from .secret import SecretStr
 

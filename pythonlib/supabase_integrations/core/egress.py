@@ -20,7 +20,7 @@ _REFUSED: Final = (
     IPv6Network("2002::/16"),
     IPv6Network("fec0::/10"),
 )
-"""IANA's special-purpose registries (RFC 6890), as far as `is_global` does not cover them in every Python since 3.11."""
+"""From IANA's special-purpose registries (RFC 6890): what `is_global` does not cover in every Python since 3.11."""
 
 
 def may_call(address: str, *, allow_loopback: bool) -> bool:

@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from . import base64url
 from .associated_data import AssociatedData, differing_fields
-from .envelope import NONCE_LENGTH, PREFIX_LENGTH, TAG_LENGTH, key_id_of, prefix_of, sealed_bytes_of
-from .errors import (
+from .encryption_errors import (
     DecryptionError,
     EnvelopeTooLongError,
     MisplacedCiphertextError,
@@ -34,6 +33,7 @@ from .errors import (
     WrongServiceError,
     WrongTenantError,
 )
+from .envelope import NONCE_LENGTH, PREFIX_LENGTH, TAG_LENGTH, key_id_of, prefix_of, sealed_bytes_of
 from .json_types import JsonObject, JsonValue
 from .keyring import EncryptionKey, Keyring
 from .plaintext import MAX_LENGTH, bounded, from_object, from_text, to_object, to_text

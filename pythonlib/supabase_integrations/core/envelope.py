@@ -3,7 +3,7 @@
 import re
 
 from . import base64url
-from .errors import (
+from .encryption_errors import (
     EnvelopeTooLongError,
     MalformedEnvelopeError,
     NonCanonicalEnvelopeError,

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from .associated_data import AssociatedData, Purpose
 from .encryption import Encryption
-from .errors import DecryptionError, InvalidStateError
+from .encryption_errors import DecryptionError
+from .errors import InvalidStateError
 from .json_types import JsonObject, JsonValue
 from .secret import SecretStr
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from .errors import UnexpectedContentError, UnsealableValueError
+from .encryption_errors import UnexpectedContentError, UnsealableValueError
 from .json_types import JsonObject, JsonValue
 
 MAX_LENGTH: Final = 45_056

@@ -163,3 +163,16 @@ def test_the_wait_that_the_data_api_asks_for_is_kept(status: int, header: str | 
     error = error_of(reply(status, {"message": "busy"}, **headers), START)
     assert isinstance(error, StoreUnavailableError)
     assert (error.retry_after and error.retry_after.total_seconds()) == seconds
+
+
+def rules_of_the_migrations() -> set[str]:
+    """The name of every rule of ours that may refuse what a signed-in user sends."""
+    text = "".join(file.read_text("utf-8") for file in sorted(migrations_dir().glob("*.sql")))
+    named = re.findall(r'refused by "(\w+)"', text) + re.findall(r"\bconstraint ((?:integrations|oauth_states)_\w+)", text)
+    return {name for name in named if name not in NOT_FOR_USERS}
+
+
+@pytest.mark.parametrize("rule", sorted(rules_of_the_migrations()))
+def test_every_rule_of_the_migrations_has_a_meaning_even_without_its_code(rule: str) -> None:
+    error = error_of(refused(500, "SUP", f'PostgresError: refused by "{rule}"'), START)
+    assert not isinstance(error, StoreUnavailableError)

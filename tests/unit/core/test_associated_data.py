@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.associated_data import MAX_LENGTH, AssociatedData, Purpose, differing_fields
-from supabase_integrations.core.errors import UnsealableValueError
+from supabase_integrations.core.encryption_errors import UnsealableValueError
 
 # Digits and colons are what the encoding itself is made of: the texts most likely to be mistaken for it.
 texts = st.text(st.one_of(st.sampled_from("0123456789:"), st.characters(exclude_categories=["Cs"])), max_size=40)

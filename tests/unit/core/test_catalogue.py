@@ -1,10 +1,10 @@
 """Catalogue files: what is read, and how each mistake is told."""
 
 import pytest
-from tests.unit.conftest import load
 
 from supabase_integrations.core.catalogue import Catalogue
 from supabase_integrations.core.errors import ConfigurationError, InvalidValueError, UnknownServiceError
+from tests.unit.conftest import load
 
 ACME = """
 [service.acme]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import UnexpectedContentError, UnsealableValueError
+from supabase_integrations.core.encryption_errors import UnexpectedContentError, UnsealableValueError
 from supabase_integrations.core.keyring import Keyring
 from supabase_integrations.core.plaintext import MAX_LENGTH
 

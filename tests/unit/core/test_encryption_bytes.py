@@ -8,7 +8,7 @@ import pytest
 from supabase_integrations.core import base64url
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import (
+from supabase_integrations.core.encryption_errors import (
     DecryptionError,
     EnvelopeTooLongError,
     TamperedCiphertextError,

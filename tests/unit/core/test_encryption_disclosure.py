@@ -10,7 +10,8 @@ import pytest
 
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import ConfigurationError, DecryptionError, UnsealableValueError
+from supabase_integrations.core.encryption_errors import DecryptionError, UnsealableValueError
+from supabase_integrations.core.errors import ConfigurationError
 from supabase_integrations.core.keyring import Keyring
 from supabase_integrations.core.secret import SecretStr
 

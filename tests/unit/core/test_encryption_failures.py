@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from supabase_integrations.core import base64url
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import (
+from supabase_integrations.core.encryption_errors import (
     DecryptionError,
     EnvelopeTooLongError,
     MalformedEnvelopeError,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
-from supabase_integrations.core.errors import UnexpectedContentError
+from supabase_integrations.core.encryption_errors import UnexpectedContentError
 from supabase_integrations.core.keyring import Keyring
 
 KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"

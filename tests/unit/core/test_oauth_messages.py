@@ -4,7 +4,6 @@ from base64 import b64decode
 
 import orjson
 import pytest
-from tests.unit.fakes import form_of
 
 from supabase_integrations.core.errors import InvalidValueError
 from supabase_integrations.core.http_messages import HttpRequest
@@ -19,6 +18,7 @@ from supabase_integrations.core.oauth_messages import (
 from supabase_integrations.core.pkce import code_challenge
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.service import ServiceDefinition
+from tests.unit.fakes import form_of
 
 CLIENT = OAuthClient("id:with space", SecretStr("canary-secret&/ü"))
 

@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.conftest import load
-from tests.unit.fakes import START
 
 from supabase_integrations.core.credentials import OAuthCredentials
 from supabase_integrations.core.refresh_policy import refresh_due_at
 from supabase_integrations.core.secret import SecretStr
+from tests.unit.conftest import load
+from tests.unit.fakes import START
 
 CATALOGUE = load()
 

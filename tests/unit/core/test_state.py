@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.fakes import START
 
 from supabase_integrations.core.encryption import Encryption
 from supabase_integrations.core.errors import InvalidStateError
 from supabase_integrations.core.keyring import Keyring
 from supabase_integrations.core.state import new_state, read_state, state_hash
+from tests.unit.fakes import START
 
 PAGE = "https://app.example/integrations"
 ENCRYPTION = Encryption(Keyring.from_hex("ab" * 32))

@@ -5,8 +5,6 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.unit.conftest import load
-from tests.unit.fakes import START
 
 from supabase_integrations.core.credentials import OAuthCredentials
 from supabase_integrations.core.errors import (
@@ -18,6 +16,8 @@ from supabase_integrations.core.errors import (
 )
 from supabase_integrations.core.http_messages import HttpReply
 from supabase_integrations.core.token_reply import parse_token_reply
+from tests.unit.conftest import load
+from tests.unit.fakes import START
 
 CATALOGUE = load()
 JSON = {"content-type": "application/json;charset=utf-8"}

@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.conftest import APP_PAGE, World
-from tests.unit.use_cases.test_oauth_manager import DEMO, TOKEN_URL, state_of
 
 from supabase_integrations.core.browser_binding import cookie_name, open_handle, seal_cookie
 from supabase_integrations.core.callback import CallbackQuery
@@ -20,6 +18,8 @@ from supabase_integrations.core.models import Caller
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.use_cases.browser_callback import BrowserCallback, Failed, HandedOn, Stored
 from supabase_integrations.use_cases.oauth_manager import Initiation, StartedAuthorization
+from tests.unit.conftest import APP_PAGE, World
+from tests.unit.use_cases.test_oauth_manager import DEMO, TOKEN_URL, state_of
 
 Parameters = tuple[tuple[str, str], ...]
 

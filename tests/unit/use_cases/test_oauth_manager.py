@@ -5,8 +5,6 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
-from tests.unit.conftest import APP_PAGE, REDIRECT_URI, World, token_reply
-from tests.unit.fakes import Answer, form_of, json_reply
 
 from supabase_integrations.core.callback import CallbackQuery, sign_query
 from supabase_integrations.core.credentials import OAuthCredentials
@@ -33,6 +31,8 @@ from supabase_integrations.core.pkce import code_challenge
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.state import state_hash
 from supabase_integrations.use_cases.oauth_manager import Initiation, StartedAuthorization
+from tests.unit.conftest import APP_PAGE, REDIRECT_URI, World, token_reply
+from tests.unit.fakes import Answer, form_of, json_reply
 
 DEMO = "http://127.0.0.1:9400"
 TOKEN_URL = f"{DEMO}/token"

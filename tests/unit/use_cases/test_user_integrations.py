@@ -4,14 +4,12 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.unit.conftest import World
-from tests.unit.fakes import START, json_reply
 
 from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, Credentials, OAuthCredentials
+from supabase_integrations.core.encryption_errors import DecryptionError
 from supabase_integrations.core.errors import (
     AccountMismatchError,
     CredentialsRejectedError,
-    DecryptionError,
     DuplicateIntegrationError,
     IntegrationNotFoundError,
     InvalidValueError,
@@ -31,6 +29,8 @@ from supabase_integrations.core.models import (
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.session_check import SessionCheck
 from supabase_integrations.use_cases.oauth_manager import Initiation
+from tests.unit.conftest import World
+from tests.unit.fakes import START, json_reply
 
 API_KEY = ApiKeyCredentials(SecretStr("canary-key-1"))
 TOKEN = OAuthCredentials(SecretStr("canary-token-1"), issued_at=START, expires_at=START + timedelta(hours=1))
