@@ -17,7 +17,7 @@ from supabase_integrations.core.models import (
 
 from . import cursors
 from .dependencies import User
-from .requests import CreateBody, Text, UpdateBody
+from .requests import CreateBody, Text, UpdateBody, credentials_in
 from .responses import EventList, EventView, IntegrationList, IntegrationView
 
 router: Final = APIRouter(prefix="/api/integrations", tags=["integrations"])
@@ -57,7 +57,7 @@ async def create_integration(user: User, body: CreateBody, response: Response) -
     """Connect a service with an API key, a user name and password, or a token the user holds already."""
     row = await user.create(
         body.service_name,
-        body.credentials.to_credentials(datetime.now(UTC)),
+        credentials_in(body.credentials, datetime.now(UTC)),
         service_type=body.service_type,
         config=body.config,
     )
@@ -75,7 +75,7 @@ async def get_integration(user: User, integration_id: UUID) -> IntegrationView:
 async def update_integration(user: User, integration_id: UUID, body: UpdateBody) -> IntegrationView:
     """Pause or resume a connection, note a sync, change its config, or replace its credentials for the same account."""
     changes = IntegrationChanges(status=body.status, config=body.config, last_sync_at=body.last_sync_at)
-    credentials = body.credentials.to_credentials(datetime.now(UTC)) if body.credentials else None
+    credentials = credentials_in(body.credentials, datetime.now(UTC)) if body.credentials else None
     return view(await user.update(integration_id, changes, credentials))
 
 

@@ -82,20 +82,12 @@ class ApiKeyBody(_Body):
 
     api_key: Secret
 
-    def to_credentials(self, now: datetime) -> Credentials:
-        """As the core knows them."""
-        return ApiKeyCredentials(self.api_key)
-
 
 class BasicBody(_Body):
     """Credentials of a service with HTTP Basic."""
 
     username: Annotated[Text, StringConstraints(min_length=1, max_length=256, pattern=r"^[^:\x00-\x1f]+$")]
     password: Secret
-
-    def to_credentials(self, now: datetime) -> Credentials:
-        """As the core knows them."""
-        return BasicCredentials(self.username, self.password)
 
 
 class TokenBody(_Body):
@@ -108,20 +100,26 @@ class TokenBody(_Body):
         Field(default_factory=list)
     )
 
-    def to_credentials(self, now: datetime) -> Credentials:
-        """As the core knows them."""
-        latest = now + timedelta(days=3650)
-        expires_at = min(self.expires_at.astimezone(UTC), latest) if self.expires_at else None
-        return OAuthCredentials(
-            access_token=self.access_token,
-            issued_at=now,
-            refresh_token=self.refresh_token,
-            expires_at=expires_at,
-            scopes=tuple(self.scopes),
-        )
-
 
 CredentialsBody: TypeAlias = ApiKeyBody | BasicBody | TokenBody
+
+
+def credentials_in(body: CredentialsBody, now: datetime) -> Credentials:
+    """What a caller sent, as the core knows it. A token's end is at most ten years away."""
+    match body:
+        case ApiKeyBody(api_key=api_key):
+            return ApiKeyCredentials(api_key)
+        case BasicBody(username=username, password=password):
+            return BasicCredentials(username, password)
+        case TokenBody():
+            latest = now + timedelta(days=3650)
+            return OAuthCredentials(
+                access_token=body.access_token,
+                issued_at=now,
+                refresh_token=body.refresh_token,
+                expires_at=min(body.expires_at.astimezone(UTC), latest) if body.expires_at else None,
+                scopes=tuple(body.scopes),
+            )
 
 
 class CreateBody(_Body):

@@ -75,7 +75,7 @@ class UserStore(Protocol):
         ...
 
     async def insert_state(self, state_hash: str, flow: str, integration_id: UUID | None) -> None:
-        """Remember a started authorization. Raises QuotaExceededError, and IntegrationNotFoundError for a foreign id."""
+        """Remember a started authorization. Raises QuotaExceededError, or IntegrationNotFoundError for a foreign id."""
         ...
 
     async def consume_state(self, state_hash: str) -> PendingAuthorization | None:

@@ -119,7 +119,7 @@ class Settings(BaseModel):
             raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
         if self.jwt_secret and self.environment is Environment.PRODUCTION:
             raise ValueError(
-                "SUPABASE_JWT_SECRET is set: its holder can mint any role, so only ENVIRONMENT=development starts with it."
+                "SUPABASE_JWT_SECRET is set: its holder can mint any role, so only a development system may have it."
                 " Unset it: HS256 tokens are verified by asking Supabase Auth."
             )
         return self

@@ -163,7 +163,6 @@ async def test_a_state_with_another_flow_is_refused(ada: Person, scripted: Scrip
 
 async def test_an_expired_state_is_refused(ada: Person, scripted: ScriptedService) -> None:
     started = await ada.initiate("scripted")
-    import psycopg
 
     async with await psycopg.AsyncConnection.connect(ada.system.database_url, autocommit=True) as database:
         # The migrating role may change the row: this is the only way to age it without waiting ten minutes.

@@ -21,6 +21,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def main(arguments: list[str]) -> None:
+    """Bind this process to its parent's life, drop to the user, and become the program."""
     parent_pid, death_signal, user, program, *rest = arguments
     linux = sys.platform == "linux"
     if user != "-":
