@@ -31,7 +31,7 @@ def page_of(found: tuple[Integration, ...], query: ListQuery) -> IntegrationPage
 def _after(
     request: AsyncSelectRequestBuilder, position: ListPosition, *, newest_first: bool
 ) -> AsyncSelectRequestBuilder:
-    # An index scan can begin at the first comparison; the second one is for rows of the same moment.
+    # Up to and including the moment, and of that moment only the ids beyond.
     beyond = "lt" if newest_first else "gt"
     moment = _timestamp(position.created_at)
     request = request.filter("created_at", f"{beyond}e", moment)

@@ -55,6 +55,7 @@ _RULES: Final[Mapping[str, Meaning]] = {
     "oauth_states_user_id_fkey": TokenRefusal.SESSION_ENDED.error,
     "oauth_states_integration_id_fkey": IntegrationNotFoundError,
     "oauth_states_quota": _quota("A user may start at most 200 authorizations in 15 minutes. Try again later."),
+    "seen_states_user_id_fkey": TokenRefusal.SESSION_ENDED.error,
 }
 
 # By Postgres' code, or by its class: the first two characters (PostgreSQL documentation, appendix A).
@@ -83,7 +84,7 @@ _TOKEN_CODES: Final = frozenset({"PGRST301", "PGRST302", "PGRST303"})
 _RULE_CODES: Final = ("23", "54", "55", "SUP")
 _LAST_QUOTED: Final = re.compile(r'"([a-z0-9_]+)"[^"]*\Z')
 _FIRST_QUOTED: Final = re.compile(r'"([a-z0-9_]+)"')
-_COLUMN_RULE: Final = re.compile(r"(?:integrations|oauth_states)_([a-z_]+)_check")
+_COLUMN_RULE: Final = re.compile(r"(?:integrations|oauth_states|seen_states)_([a-z_]+)_check")
 _PRINTABLE_CODE: Final = re.compile(r"[A-Z0-9]{1,10}")
 
 

@@ -1,5 +1,6 @@
 """Refusals of the Data API, as PostgREST documents them and as Supabase Lite was seen to send them, as our errors."""
 
+import re
 from typing import Any
 
 import httpx
@@ -20,9 +21,11 @@ from supabase_integrations.core.errors import (
     StoreUnavailableError,
     UnauthenticatedError,
 )
+from supabase_integrations.resources import migrations_dir
 from tests.unit.adapters.conftest import reply
 from tests.unit.fakes import START
 
+NOT_FOR_USERS = {"integrations_acting_for_limit", "seen_states_pkey"}
 CHECK = 'new row for relation "integrations" violates check constraint "{}"'
 UNIQUE = 'duplicate key value violates unique constraint "{}"'
 FOREIGN = 'insert or update on table "oauth_states" violates foreign key constraint "{}"'
@@ -136,6 +139,7 @@ def test_text_that_a_client_sent_is_not_taken_for_a_rule() -> None:
         (refused(401, "42501", "permission denied for table integrations"), "token_refused"),
         (refused(409, "23503", FOREIGN.format("integrations_user_id_fkey")), "session_ended"),
         (refused(409, "23503", FOREIGN.format("oauth_states_user_id_fkey")), "session_ended"),
+        (refused(409, "23503", FOREIGN.format("seen_states_user_id_fkey")), "session_ended"),
     ],
 )
 def test_a_token_that_the_data_api_refuses_is_told_like_one_we_refuse(answer: httpx.Response, code: str) -> None:
@@ -168,8 +172,9 @@ def test_the_wait_that_the_data_api_asks_for_is_kept(status: int, header: str | 
 def rules_of_the_migrations() -> set[str]:
     """The name of every rule of ours that may refuse what a signed-in user sends."""
     text = "".join(file.read_text("utf-8") for file in sorted(migrations_dir().glob("*.sql")))
-    named = re.findall(r'refused by "(\w+)"', text) + re.findall(r"\bconstraint ((?:integrations|oauth_states)_\w+)", text)
-    return {name for name in named if name not in NOT_FOR_USERS}
+    guards = re.findall(r'refused by "(\w+)"', text)
+    constraints = re.findall(r"\bconstraint ((?:integrations|oauth_states|seen_states)_\w+)", text)
+    return {*guards, *constraints} - NOT_FOR_USERS
 
 
 @pytest.mark.parametrize("rule", sorted(rules_of_the_migrations()))
