@@ -5,27 +5,28 @@ from collections.abc import Mapping
 
 import typer
 
+from ..core.errors import ConfigurationError, IntegrationError
 from ..core.readiness import CheckResult
 from .environment import EnvFile, read_environment
 
 
 def doctor(env_file: EnvFile = None) -> None:
-    """Check settings, keys, database, migrations and Supabase Auth; exit 1 where something has to be done."""
+    """Check settings, keys, services, database, migrations and Supabase Auth; exit 1 where something has to be done."""
     from rich.console import Console
 
     environment = read_environment(env_file)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     healthy = True
     for check in asyncio.run(_checks(environment)):
         healthy = healthy and check.ok
         mark = "[green]ok[/]  " if check.ok else "[red]fail[/]"
-        console.print(f"{mark} {check.name:<12} {check.detail}", highlight=False, soft_wrap=True)
+        console.print(mark, end=" ")
+        console.print(f"{check.name:<12} {check.detail}", markup=False)
     if not healthy:
         raise typer.Exit(1)
 
 
 async def _checks(environment: Mapping[str, str]) -> list[CheckResult]:
-    from ..core.errors import ConfigurationError
     from ..integrations import open_integrations
     from ..settings import Settings, load_catalogue, load_clients
 
@@ -33,16 +34,30 @@ async def _checks(environment: Mapping[str, str]) -> list[CheckResult]:
         settings = Settings.from_environment(environment)
         clients = load_clients(load_catalogue(settings, environment), environment)
     except ConfigurationError as error:
-        return [CheckResult("settings", False, str(error))]
+        return [CheckResult("settings", ok=False, detail=str(error))]
     retired = len(settings.encryption_keys_retired)
-    found = [
-        CheckResult("settings", True, f"complete, for {settings.environment}"),
-        CheckResult("keys", True, f"new credentials under key {settings.keyring().primary_id}; {retired} retired"),
-        CheckResult(
-            "services",
-            bool(clients),
-            f"configured: {', '.join(clients)}" if clients else "None is configured: see `integrations services`.",
-        ),
-    ]
+    keys = f"New credentials are sealed under key {settings.keyring().primary_id}; {retired} retired keys are read."
+    configured = f"Configured: {', '.join(clients)}." if clients else "None is configured: see `integrations services`."
     async with open_integrations(settings, environment) as system:
-        return found + list(await system.readiness())
+        return [
+            CheckResult("settings", ok=True, detail=f"Complete, for {settings.environment}."),
+            CheckResult("keys", ok=True, detail=keys),
+            CheckResult("services", bool(clients), configured),
+            await _migrations(environment.get("DATABASE_URL", "").strip()),
+            *await system.readiness(),
+        ]
+
+
+async def _migrations(database_url: str) -> CheckResult:
+    from ..local.migrations import missing_migrations
+
+    if not database_url:
+        return CheckResult("migrations", ok=True, detail="Not compared: set DATABASE_URL to compare them.")
+    try:
+        missing = await missing_migrations(database_url)
+    except IntegrationError as error:
+        return CheckResult("migrations", ok=False, detail=str(error))
+    if missing:
+        detail = f"Not applied: {', '.join(missing)}. Run `integrations migrate`."
+        return CheckResult("migrations", ok=False, detail=detail)
+    return CheckResult("migrations", ok=True, detail="All are applied.")

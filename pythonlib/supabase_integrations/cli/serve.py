@@ -1,12 +1,14 @@
 """`integrations serve`: the HTTP API."""
 
+import socket
+
+from ..core.errors import ConfigurationError
 from .environment import EnvFile, read_environment
 
 
 def serve(env_file: EnvFile = None) -> None:
     """Run the HTTP API on HOST and PORT, until it is asked to stop."""
     import uvicorn
-
     from integrations_api import create_app
 
     from ..logs import configure_logs
@@ -15,13 +17,17 @@ def serve(env_file: EnvFile = None) -> None:
     environment = read_environment(env_file)
     settings = Settings.from_environment(environment)
     app = create_app(settings, environment)
+    listening = _listen(settings.host, settings.port)
     configure_logs()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=30,
-    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host}, port {port} ({error.strerror}): end what uses it, or set HOST and PORT."
+        ) from None

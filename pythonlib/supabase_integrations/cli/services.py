@@ -6,23 +6,17 @@ from .environment import EnvFile, read_environment
 def services(env_file: EnvFile = None) -> None:
     """List the catalogue: which services are configured, what is missing, and the redirect URI to register."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..settings import Settings, load_catalogue, missing_settings
 
     environment = read_environment(env_file)
     settings = Settings.from_environment(environment)
-    table = Table("Service", "Name", "Type", "Connects by", "Configured", "Missing settings")
+    missing_names = Column("Missing settings", no_wrap=True)
+    table = Table(Column("Service", no_wrap=True), "Type", "Connects by", "Configured", missing_names)
     for service in load_catalogue(settings, environment):
         missing = missing_settings(service, environment)
-        table.add_row(
-            service.name,
-            service.display_name,
-            service.service_type,
-            service.auth,
-            "no" if missing else "yes",
-            ", ".join(missing),
-        )
+        table.add_row(service.name, service.service_type, service.auth, "no" if missing else "yes", "\n".join(missing))
     console = Console()
     console.print(table)
     console.print("Redirect URI to register at every service, exactly as it stands here:")

@@ -38,14 +38,25 @@ def migrations_in(folder: Path) -> list[Migration]:
 
 async def recorded_versions(database_url: str) -> set[str]:
     """The versions that Supabase's migration history lists; none where there is no history yet."""
+    return {version for version, _ in await _recorded(database_url)}
+
+
+async def missing_migrations(database_url: str) -> list[str]:
+    """The names of ours that were never applied, be it as our own files or as copies in an app's history."""
+    recorded = await _recorded(database_url)
+    known = {version for version, _ in recorded} | {name for _, name in recorded}
+    return [ours.path.name for ours in migrations_in(migrations_dir()) if known.isdisjoint({ours.version, ours.name})]
+
+
+async def _recorded(database_url: str) -> list[tuple[str, str]]:
     try:
         async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=15) as connection:
             cursor = await connection.execute("select to_regclass('supabase_migrations.schema_migrations')")
             row = await cursor.fetchone()
             if row is None or row[0] is None:
-                return set()
-            cursor = await connection.execute("select version from supabase_migrations.schema_migrations")
-            return {str(version) for (version,) in await cursor.fetchall()}
+                return []
+            cursor = await connection.execute("select version, name from supabase_migrations.schema_migrations")
+            return [(str(version), str(name)) for version, name in await cursor.fetchall()]
     except psycopg.Error as error:
         shown = without_password(database_url)
         raise LocalStackError(f"The database at {shown} cannot be asked for its migrations: {error}") from error
