@@ -20,16 +20,21 @@ class Catalogue:
 
     @classmethod
     def from_files(cls, texts: Mapping[str, str], variable: Callable[[str], str | None], *, development: bool) -> Self:
-        """Read TOML files, `texts` by file name; a service that a later file names again is replaced whole.
+        """Read TOML files, `texts` by file name.
 
+        A service that a later file names again is replaced whole, unless its table says `based_on = "<service>"`: then
+        it is that service with the keys of the table changed.
         `variable(name)` is the operator's value for a `${NAME}` in a service's texts, or None where the default under
         the service's `variables` holds. Services marked `development_only` exist in development alone.
         Raises ConfigurationError, naming the file, the service and the key.
         """
+        tables: dict[str, dict[str, Any]] = {}
         services: dict[str, ServiceDefinition] = {}
         for file_name, text in texts.items():
             for name, table in _tables(file_name, text):
-                services[name] = _definition(file_name, name, table, variable)
+                where = f"{file_name} [service.{name}]"
+                tables[name] = _based(where, table, tables)
+                services[name] = _definition(where, name, tables[name], variable)
         return cls(service for service in services.values() if development or not service.development_only)
 
     def __iter__(self) -> Iterator[ServiceDefinition]:

@@ -34,6 +34,18 @@ def test_operators_add_services_and_replace_them_whole() -> None:
     assert replaced.scopes == ()
 
 
+def test_a_service_may_be_based_on_another() -> None:
+    catalogue = load(
+        '[service.hubspot]\nbased_on = "hubspot"\nscopes = ["oauth"]\n'
+        '[service.hubspot_eu]\nbased_on = "hubspot"\napi_base_url = "https://eu.hubapi.example"\n'
+    )
+    assert catalogue.get("hubspot").scopes == catalogue.get("hubspot_eu").scopes == ("oauth",)
+    assert catalogue.get("hubspot").api_base_url == "https://api.hubapi.com"
+    assert catalogue.get("hubspot_eu").client_id_name == "HUBSPOT_CLIENT_ID"
+    with pytest.raises(ConfigurationError, match="based_on"):
+        load('[service.acme]\nbased_on = "nowhere"\n')
+
+
 @pytest.mark.parametrize(
     ("service", "client_id", "secret"),
     [
