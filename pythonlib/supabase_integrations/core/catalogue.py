@@ -63,10 +63,21 @@ def _tables(file_name: str, text: str) -> Iterable[tuple[str, Any]]:
     return services.items()
 
 
-def _definition(file_name: str, name: str, table: Any, variable: Callable[[str], str | None]) -> ServiceDefinition:
-    where = f"{file_name} [service.{name}]"
+def _based(where: str, table: Any, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigurationError(f"{where} must be a table.")
+    base = table.get("based_on")
+    if base is None:
+        return table
+    if base not in known:
+        raise ConfigurationError(f"{where} based_on: there is no service of that name before it.")
+    own = {key: value for key, value in table.items() if key != "based_on"}
+    return {**known[base], **own}
+
+
+def _definition(
+    where: str, name: str, table: Mapping[str, Any], variable: Callable[[str], str | None]
+) -> ServiceDefinition:
     defaults = table.get("variables")
     defaults = defaults if isinstance(defaults, dict) else {}
 
