@@ -22,6 +22,10 @@ SEALED_COLUMNS: Final = f"{INTEGRATION_COLUMNS},credentials"
 STATE_COLUMNS: Final = ",".join(field.name for field in fields(PendingAuthorization))
 EVENT_COLUMNS: Final = ",".join(field.name for field in fields(IntegrationEvent))
 
+# A look-up takes a tenth of the time of ServiceType(text).
+_TYPES: Final = {member.value: member for member in ServiceType}
+_STATUSES: Final = {member.value: member for member in IntegrationStatus}
+
 
 def to_integration(row: Row) -> Integration:
     """An integration. Like all of these, raises KeyError, TypeError or ValueError for a row of another shape."""
@@ -30,10 +34,10 @@ def to_integration(row: Row) -> Integration:
         UUID(row["id"]),
         UUID(row["user_id"]),
         row["service_name"],
-        ServiceType(row["service_type"]),
+        _TYPES[row["service_type"]],
         row["external_account_id"],
         row["display_name"],
-        IntegrationStatus(row["status"]),
+        _STATUSES[row["status"]],
         row["credential_version"],
         row["config"],
         tuple(row["scopes"]),
