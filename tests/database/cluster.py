@@ -48,16 +48,20 @@ class Cluster:
         login = f"{MIGRATING_ROLE}:{quote(self.migrating_password.get_secret_value(), safe='')}"
         return parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}").geturl()
 
-    async def create(self, name: str, *, template: str = "template0") -> str:
-        """Create a database like `template` and return its full name."""
+    async def clone(self, name: str, template: str) -> str:
+        """Create a database like `template`, with the owner that a hosted one has, and return its full name."""
         full_name = f"{self.prefix}_{name}"
-        statement = sql.SQL("create database {} template {}")
-        await self._execute(statement.format(sql.Identifier(full_name), sql.Identifier(template)))
+        await self._execute(
+            sql.SQL("create database {} template {} owner {}").format(
+                *map(sql.Identifier, (full_name, template, MIGRATING_ROLE))
+            )
+        )
         return full_name
 
     async def create_hosted(self, name: str, *, default_privileges: DefaultPrivileges = "permissive") -> str:
         """Create a database as a hosted project has it before its first migration."""
-        full_name = await self.create(name)
+        full_name = f"{self.prefix}_{name}"
+        await self._execute(sql.SQL("create database {} template template0").format(sql.Identifier(full_name)))
         await prepare_hosted(
             self.url(full_name),
             migrating_password=self.migrating_password,

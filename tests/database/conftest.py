@@ -34,7 +34,7 @@ async def template(cluster: Cluster) -> str:
 @pytest.fixture
 async def database(cluster: Cluster, template: str) -> AsyncIterator[str]:
     """A clone of the template."""
-    name = await cluster.create(f"clone_{next(_numbers)}", template=template)
+    name = await cluster.clone(f"clone_{next(_numbers)}", template)
     yield name
     await cluster.retire(name)
 
