@@ -1,4 +1,4 @@
-"""Every audit is silent on what the migrations made, fires when something is wrong, and falls silent once it is right."""
+"""Every audit is silent on what the migrations made and fires when something is wrong."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -32,7 +32,7 @@ Connection = psycopg.AsyncConnection[tuple[object, ...]]
 @pytest.fixture(scope="module")
 async def pushed(cluster: Cluster, template: str) -> AsyncIterator[str]:
     """One clone for this module: its tests roll back."""
-    name = await cluster.create("audited", template=template)
+    name = await cluster.clone("audited", template)
     yield name
     await cluster.retire(name)
 
@@ -86,7 +86,7 @@ async def test_the_migrations_pass_every_audit(cluster: Cluster, pushed: str) ->
 
 
 async def test_findings_of_all_audits_are_collected(cluster: Cluster, template: str) -> None:
-    name = await cluster.create("offended", template=template)
+    name = await cluster.clone("offended", template)
     async with await psycopg.AsyncConnection.connect(cluster.url(name), autocommit=True) as connection:
         await connection.execute("grant select on public.integrations to anon")
     found = await run_audits(SecretStr(cluster.migrating_url(name)), tuple(AUDITS.values()))
@@ -114,6 +114,10 @@ async def test_a_database_without_our_tables_does_not_pass(cluster: Cluster) -> 
         (
             "select 'a' as audit, 'WARN' as level, 'b' as object, 'c' as detail, 'd' as remediation; select 1",
             "it is several",
+        ),
+        (
+            "select 'a' as audit, 'FATAL' as level, 'b' as object, 'c' as detail, 'd' as remediation",
+            "levels must be",
         ),
     ],
 )

@@ -105,9 +105,12 @@ async def _run(connection: psycopg.AsyncConnection[tuple[object, ...]], audit: A
     rows = await cursor.fetchall()
     if cursor.nextset():
         raise AuditError(f"{audit.name} is no audit: it must be one query, and it is several.")
-    return [_parse(row) for row in rows]
+    return [_parse(audit, row) for row in rows]
 
 
-def _parse(row: tuple[object, ...]) -> AuditFinding:
-    audit, level, name, detail, remediation = (str(value) for value in row)
-    return AuditFinding(audit, AuditLevel(level), name, detail, remediation)
+def _parse(audit: Audit, row: tuple[object, ...]) -> AuditFinding:
+    name, level, about, detail, remediation = (str(value) for value in row)
+    try:
+        return AuditFinding(name, AuditLevel(level), about, detail, remediation)
+    except ValueError as error:
+        raise AuditError(f"{audit.name} is no audit: its levels must be ERROR or WARN.") from error
