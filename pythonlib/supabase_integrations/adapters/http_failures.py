@@ -1,8 +1,9 @@
-"""What a failed HTTP exchange means: one translation of aiohttp's errors into httpx's, and one question about those.
+"""What a failed HTTP exchange means: aiohttp's errors as httpx's.
 
-httpx-aiohttp's own table calls a refused connection and a server that hangs up half-way both `ConnectTimeout`, lets
-some of aiohttp's errors through, and keeps messages that hold the whole URL, with the secrets in its query. Whoever
-must know whether a request may have been executed (an authorization code is sent once) cannot work with that.
+After `ConnectError`, `ConnectTimeout` and `UnsupportedProtocol` the request certainly did not reach the server; after
+all others it may have been executed. httpx-aiohttp's own table calls a refused connection and a server that hangs up
+half-way both `ConnectTimeout`, lets some of aiohttp's errors through, and keeps messages that hold the whole URL, with
+the secrets in its query.
 """
 
 from collections.abc import Mapping
@@ -35,8 +36,3 @@ def translated(error: BaseException, host: str) -> httpx.TransportError:
         if isinstance(error, raised):
             return meaning(message.format(host=host))
     return httpx.ReadError(f"The connection to {host} broke.")
-
-
-def was_never_sent(error: httpx.TransportError) -> bool:
-    """Whether the request certainly did not reach the server, so that sending it again cannot execute it twice."""
-    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol)
