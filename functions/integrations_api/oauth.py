@@ -14,6 +14,7 @@ from supabase_integrations.use_cases.oauth_manager import Initiation
 from .callback_answer import answer, refusal
 from .dependencies import System, User
 from .integrations import view
+from .request_log import current
 from .requests import FinishBody, InitiateBody
 from .responses import FinishedView, InitiatedView
 
@@ -62,6 +63,7 @@ async def browser_callback(request: Request, system: System) -> Response:
         end = await system.browser_callback.finish(tuple(request.query_params.multi_items()), request.cookies)
     except (InvalidCallbackError, InvalidStateError) as error:
         return refusal(error, accepts_json=accepts_json)
+    current().user_id = end.user_id
     return answer(end, system.settings.allowed_origins, accepts_json=accepts_json)
 
 

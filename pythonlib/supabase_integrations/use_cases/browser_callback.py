@@ -14,12 +14,12 @@ from ..core.callback import CallbackQuery
 from ..core.encryption import Encryption
 from ..core.errors import (
     AuthorizationDeniedError,
+    AuthUnavailableError,
     ForbiddenError,
     IntegrationError,
     StateExpiredError,
     UnauthenticatedError,
 )
-from ..core.secret import SecretStr
 from ..core.state import AuthenticState, read_state
 from ..port import Clock
 from .user_integrations import UserIntegrations
@@ -55,11 +55,15 @@ Outcome: TypeAlias = Stored | HandedOn | Failed
 
 @dataclass(frozen=True, slots=True)
 class CallbackEnd:
-    """How a callback ends, where the browser goes then, and which cookie is spent. No `redirect_to`: our own page."""
+    """How a callback ends, where the browser goes then, which cookie is spent, and who acted.
+
+    No `redirect_to` means our own page; no `user_id` that nobody was proven to have started this.
+    """
 
     outcome: Outcome
     redirect_to: str | None = None
     spent_cookie: str | None = None
+    user_id: UUID | None = None
 
 
 class BrowserCallback:
@@ -81,37 +85,38 @@ class BrowserCallback:
         query = CallbackQuery.parse(parameters)
         state = read_state(self._encryption, query.get("state"))
         redirect_to = state.redirect_to(self._allowed_redirect_urls)
+        cookie = cookie_name(state.hash)
         if self._clock.now() >= state.expires_at:
-            return CallbackEnd(_failure(StateExpiredError()), redirect_to, cookie_name(state.hash))
-        token = self._cookie_token(state, cookies)
-        if token is not None:
-            outcome = await self._finish_as(token, query)
-            if outcome is not None:
-                return CallbackEnd(outcome, redirect_to, cookie_name(state.hash))
+            return CallbackEnd(_failure(StateExpiredError()), redirect_to, cookie)
+        starter = await self._starter(state, cookies.get(cookie))
+        if starter is not None:
+            return CallbackEnd(await _finish_as(starter, query), redirect_to, cookie, starter.caller.user_id)
         if query.error:
             return CallbackEnd(_failure(AuthorizationDeniedError(query.error)), redirect_to)
         return CallbackEnd(HandedOn(seal_handle(self._encryption, query, state.expires_at)), redirect_to)
 
-    def _cookie_token(self, state: AuthenticState, cookies: Mapping[str, str]) -> SecretStr | None:
-        cookie = cookies.get(cookie_name(state.hash))
-        return open_cookie(self._encryption, cookie, state.hash) if cookie else None
+    async def _starter(self, state: AuthenticState, cookie: str | None) -> UserIntegrations | None:
+        """The user whose browser this is; None without a cookie of this state, or where its token cannot be relied on.
 
-    async def _finish_as(self, token: SecretStr, query: CallbackQuery) -> Outcome | None:
-        """Act as the cookie's user; None where that user's token does not stand any more, so that the app brings a
-        new one.
+        That includes Supabase Auth being unreachable: nothing is consumed yet, and the app can finish a little later.
         """
+        token = open_cookie(self._encryption, cookie, state.hash) if cookie else None
+        if token is None:
+            return None
         try:
             user = await self._open_for(token.get_secret_value())
             await user.require_session()
-        except (UnauthenticatedError, ForbiddenError):
+        except (UnauthenticatedError, ForbiddenError, AuthUnavailableError):
             return None
-        except IntegrationError as error:
-            return _failure(error)
-        try:
-            integration = await user.handle_callback(query)
-        except IntegrationError as error:
-            return _failure(error)
-        return Stored(integration.id)
+        return user
+
+
+async def _finish_as(user: UserIntegrations, query: CallbackQuery) -> Outcome:
+    try:
+        integration = await user.handle_callback(query)
+    except IntegrationError as error:
+        return _failure(error)
+    return Stored(integration.id)
 
 
 def _failure(error: IntegrationError) -> Failed:

@@ -47,6 +47,7 @@ async def test_the_browser_that_started_finishes_by_itself(world: World) -> None
     assert (caller.user_id, end.outcome.integration_id) in world.database.rows
     assert end.redirect_to == APP_PAGE
     assert end.spent_cookie == cookie_name(started.state_hash)
+    assert end.user_id == caller.user_id
 
 
 async def test_without_the_cookie_nothing_is_exchanged(world: World) -> None:
@@ -108,14 +109,15 @@ async def test_a_token_that_ended_meanwhile_leads_to_the_handle(world: World) ->
     assert len(world.database.states) == 1
 
 
-async def test_auth_being_unreachable_is_told_and_consumes_nothing(world: World) -> None:
+async def test_auth_being_unreachable_leaves_the_rest_to_the_app(world: World) -> None:
     caller = world.caller()
     started = await begin(world, caller)
     world.sessions.error = AuthUnavailableError()
     end = await world.browser.finish(returned(started), cookies(world, caller, started))
-    assert isinstance(end.outcome, Failed)
-    assert end.outcome.code == "auth_unavailable"
-    assert len(world.database.states) == 1
+    assert isinstance(end.outcome, HandedOn)
+    world.sessions.error = None
+    query = open_handle(world.encryption, end.outcome.handle, world.clock.now())
+    assert (await world.user(caller).handle_callback(query)).external_account_id == "ada"
 
 
 @pytest.mark.parametrize("state", ["", "x", "A" * 107])
