@@ -4,6 +4,7 @@ Anyone may send a token with an invented key id, so what such a token can cause 
 which no request with a known key waits for.
 """
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,6 +23,8 @@ UNKNOWN_KEY_PAUSE: Final = timedelta(seconds=30)
 """At least this long between two fetches that tokens with unknown key ids cause."""
 FAILURE_PAUSE: Final = timedelta(seconds=5)
 """At least this long between a fetch that failed and the next, so that an outage does not delay every request."""
+_PATIENCE: Final = 5.0
+"""Seconds; less than the pool allows, because everyone waits for this one."""
 _MAX_BYTES: Final = 64 * 1024
 
 
@@ -49,8 +52,7 @@ class PublishedKeys:
             AuthUnavailableError: it is not known whether there is such a key, because Auth does not answer.
         """
         asked_at, fetches_before = self._clock.now(), self._fetches
-        if _is_over(FRESH_FOR, self._fetched_at, asked_at) and _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
-            await self._flight.run(self._url, self._fetch)
+        await self._refresh(asked_at)
         found = self._find(key_id)
         if found is None and self._fetches == fetches_before and self._may_look_again(asked_at):
             await self._flight.run(self._url, self._fetch)
@@ -60,6 +62,17 @@ class PublishedKeys:
         if self._failed_at is not None:
             raise AuthUnavailableError("Supabase Auth does not tell its keys, so the access token cannot be checked.")
         raise TokenRefusal.KEY_UNKNOWN.error()
+
+    async def _refresh(self, asked_at: datetime) -> None:
+        """See to it that the keys are no older than they may be."""
+        if not _is_over(FRESH_FOR, self._fetched_at, asked_at) or not _is_over(
+            FAILURE_PAUSE, self._failed_at, asked_at
+        ):
+            return
+        fetch = self._flight.begin(self._url, self._fetch)
+        # Once Auth is known to be away, nobody waits for its answer who can be served without.
+        if self._keys is None or self._failed_at is None:
+            await asyncio.shield(fetch)
 
     def _find(self, key_id: str) -> VerificationKey | None:
         return self._keys.get(key_id) if self._keys is not None else None
@@ -79,7 +92,7 @@ class PublishedKeys:
         """Replace the keys, or remember that it did not work."""
         self._fetches += 1
         try:
-            keys = _read(await self._http.get(self._url, headers=self._headers))
+            keys = _read(await self._http.get(self._url, headers=self._headers, timeout=_PATIENCE))
         except (httpx.HTTPError, ValueError):
             self._failed_at = self._clock.now()
         else:

@@ -20,12 +20,16 @@ class SingleFlight(Generic[Key, Answer]):
 
     async def run(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
         """The answer of the running call for `key`, or of a new one. Raises what the call raises."""
+        return await asyncio.shield(self.begin(key, call))
+
+    def begin(self, key: Key, call: Callable[[], Coroutine[Any, Any, Answer]]) -> asyncio.Task[Answer]:
+        """The running call for `key`, or a new one, for those who do not wait."""
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(call())
             self._running[key] = task
             task.add_done_callback(lambda done: self._finish(key, done))
-        return await asyncio.shield(task)
+        return task
 
     def _finish(self, key: Key, task: asyncio.Task[Answer]) -> None:
         del self._running[key]

@@ -151,7 +151,22 @@ async def test_an_outage_is_asked_about_every_five_seconds_and_not_by_every_requ
     assert project.key_fetches == 2
     clock.moment += timedelta(seconds=5)
     await keys.key("current")
-    assert project.key_fetches == 3
+    await until_asked(project, 3)
+
+
+async def test_during_an_outage_nobody_with_a_known_key_waits_for_auth(
+    keys: PublishedKeys, project: FakeProject, clock: FakeClock
+) -> None:
+    await keys.key("current")
+    project.publish(b"", 503)
+    clock.moment += MINUTES_10
+    await keys.key("current")
+    project.gate.clear()
+    clock.moment += timedelta(seconds=5)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*[keys.key("current") for _ in range(20)])
+    await until_asked(project, 3)
+    project.gate.set()
 
 
 async def test_after_an_outage_the_keys_are_fresh_again(
@@ -164,6 +179,7 @@ async def test_after_an_outage_the_keys_are_fresh_again(
     project.publish(key_set(signing_key("ES256", "next")))
     clock.moment += timedelta(seconds=5)
     assert (await keys.key("next")).algorithm == "ES256"
+    assert await refusal(keys, "current") == "token_key_unknown"
 
 
 async def test_while_auth_does_not_answer_an_unknown_key_is_not_called_unknown(
