@@ -65,9 +65,8 @@ class PublishedKeys:
 
     async def _refresh(self, asked_at: datetime) -> None:
         """See to it that the keys are no older than they may be."""
-        if not _is_over(FRESH_FOR, self._fetched_at, asked_at) or not _is_over(
-            FAILURE_PAUSE, self._failed_at, asked_at
-        ):
+        is_stale = _is_over(FRESH_FOR, self._fetched_at, asked_at)
+        if not is_stale or not _is_over(FAILURE_PAUSE, self._failed_at, asked_at):
             return
         fetch = self._flight.begin(self._url, self._fetch)
         # Once Auth is known to be away, nobody waits for its answer who can be served without.

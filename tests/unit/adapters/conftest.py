@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import httpx
@@ -10,8 +11,12 @@ import orjson
 import pytest
 
 from supabase_integrations.adapters.http_pool import open_http_pool
-from tests.token_issuer import key_set, signing_key
-from tests.unit.fakes import FakeClock
+from supabase_integrations.adapters.token_verifier import SupabaseTokenVerifier
+from supabase_integrations.adapters.user_store import PostgrestUserStore, PostgrestUserStores
+from supabase_integrations.core.models import Caller
+from supabase_integrations.core.secret import SecretStr
+from tests.token_issuer import PROJECT, PUBLISHABLE_KEY, USER, key_set, signing_key
+from tests.unit.fakes import START, FakeClock
 
 Answer: TypeAlias = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
@@ -81,3 +86,18 @@ async def http(project: FakeProject) -> AsyncIterator[httpx.AsyncClient]:
 def clock() -> FakeClock:
     """A clock that tests move."""
     return FakeClock()
+
+
+@pytest.fixture
+def store(http: httpx.AsyncClient, project: FakeProject, clock: FakeClock) -> PostgrestUserStore:
+    """One caller's store; the tables are empty until a test says otherwise."""
+    for table in ("integrations", "oauth_states", "integration_events"):
+        project.answer(f"/rest/v1/{table}", reply(200, []))
+    caller = Caller(USER, SecretStr("canary-token"), START + timedelta(hours=1))
+    return PostgrestUserStores(http, PROJECT, PUBLISHABLE_KEY, clock=clock).for_caller(caller)
+
+
+@pytest.fixture
+def verifier(http: httpx.AsyncClient, clock: FakeClock) -> SupabaseTokenVerifier:
+    """A verifier of the project's tokens as in production."""
+    return SupabaseTokenVerifier(http, PROJECT, PUBLISHABLE_KEY, clock=clock)
