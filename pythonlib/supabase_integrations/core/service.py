@@ -155,6 +155,8 @@ class ServiceDefinition(_Entry):
             raise ValueError("tenant_param and tenant_pattern belong together")
         if self.tenant_pattern:
             _check_pattern(self.tenant_pattern)
+            for name in ("token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint"):
+                _check_owner_of_host(name, getattr(self, name), self.tenant_param, self.tenant_pattern)
         if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
             raise ValueError("refresh_grant is needed for refresh = exchange")
         owned = self.allowed_authorization_params & (PROTOCOL_PARAMETERS | self.authorization_params.keys())
@@ -218,6 +220,14 @@ def _check_pattern(pattern: str) -> None:
         re.compile(pattern)
     except re.error:
         raise ValueError("tenant_pattern is not a regular expression") from None
+
+
+def _check_owner_of_host(name: str, url: str, tenant_param: str, tenant_pattern: str) -> None:
+    """A user names the tenant, and this server's client secret is sent there: it must not be any host of theirs."""
+    stranger = "attacker.example"
+    host = urlsplit(url.replace(f"{{{tenant_param}}}", stranger)).hostname or ""
+    if host.endswith(stranger) and re.fullmatch(tenant_pattern, stranger):
+        raise ValueError(f"{name}: tenant_pattern must pin the domain, for the client secret is sent to that host")
 
 
 def _check_endpoint(name: str, url: str, tenant_param: str) -> None:

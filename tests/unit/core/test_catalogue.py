@@ -34,6 +34,16 @@ def test_operators_add_services_and_replace_them_whole() -> None:
     assert replaced.scopes == ()
 
 
+def test_a_client_secret_is_never_sent_to_a_host_of_the_users_choice() -> None:
+    tenant = 'tenant_param = "host"\ntenant_pattern = "%s"\n'
+    text = ACME.replace('"https://acme.example/token"', '"https://{host}/token"')
+    with pytest.raises(ConfigurationError, match="token_endpoint: tenant_pattern must pin the domain"):
+        load(text + tenant % r"^[a-z0-9][a-z0-9.-]+$")
+    assert load(text + tenant % r"^[a-z]+\\.acme\\.example$").get("acme").needs_tenant
+    below = ACME.replace('"https://acme.example/token"', '"https://{host}.acme.example/token"')
+    assert load(below + tenant % r"^[a-z0-9.-]+$").get("acme").needs_tenant
+
+
 def test_a_service_may_be_based_on_another() -> None:
     catalogue = load(
         '[service.hubspot]\nbased_on = "hubspot"\nscopes = ["oauth"]\n'
