@@ -155,6 +155,7 @@ class ServiceDefinition(_Entry):
             raise ValueError("tenant_param and tenant_pattern belong together")
         if self.tenant_pattern:
             _check_pattern(self.tenant_pattern)
+        if self.tenant_pattern and self.auth is AuthKind.OAUTH2:
             for name in ("token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint"):
                 _check_owner_of_host(name, getattr(self, name), self.tenant_param, self.tenant_pattern)
         if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
