@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LIBRARY = ROOT / "pythonlib" / "supabase_integrations"
 FUNCTIONS = ROOT / "functions" / "integrations_api"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "sql").glob("*.md")])
 
 REFUSING_CALLS = {"RefusedError": 0, "UnauthenticatedError": 0, "ForbiddenError": 0, "problem": 1}
 """Calls that name a code, and at which position."""
@@ -188,7 +188,7 @@ def test_the_readme_example_is_a_service_that_can_be_connected() -> None:
     assert [service.client_id_name for service in services] == ["GITHUB_CLIENT_ID"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     dead = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
