@@ -2,10 +2,10 @@
 --
 --     psql "$DATABASE_URL" -f sql/operations/worker_login.sql
 --
--- psql asks for the password and sends a SCRAM verifier of it, so that the password itself stands in no file, history or
--- log. (In the dashboard's SQL editor `alter role … password '…'` would work and be kept in the editor's history.)
--- The worker then connects as integrations_worker; through Supabase's pooler the user is integrations_worker.PROJECT_REF.
--- To change the password, run this again; to lock the worker out, run `alter role integrations_worker nologin;`.
+-- psql asks for the password and sends a SCRAM verifier of it, so that the password itself stands in no file, history
+-- or log. (In the dashboard's SQL editor `alter role … password '…'` would work and be kept in the editor's history.)
+-- The worker then connects as integrations_worker, through Supabase's pooler as integrations_worker.PROJECT_REF. To
+-- change the password, run this again; to lock the worker out, run `alter role integrations_worker nologin;`.
 
 \set ON_ERROR_STOP on
 

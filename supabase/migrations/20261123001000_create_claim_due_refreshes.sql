@@ -34,8 +34,8 @@ begin
     free as (
         select c.user_id, c.id
         from in_turns as t
-        -- Row by row, in their order, until there are enough. The conditions stand here again because this is where they
-        -- are checked once more if a row changed before it could be locked.
+        -- Row by row, in their order, until there are enough. The conditions stand here again because this is where
+        -- they are checked once more if a row changed before it could be locked.
         cross join lateral (
             select i.user_id, i.id
             from public.integrations as i
