@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from supabase_integrations.local.pids import start_mark
+
 START_SECONDS = 90
 STOP_SECONDS = 30
 
@@ -128,5 +130,4 @@ def free_ports(count: int) -> list[int]:
 
 def is_alive(pid: int) -> bool:
     """Whether a process still runs; one that only waits to be collected by its parent does not."""
-    answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()[:1] not in ("", "Z", "X")
+    return start_mark(pid) is not None

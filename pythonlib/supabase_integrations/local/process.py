@@ -50,7 +50,7 @@ class Child:
         return await self.process.wait()
 
     async def stop(
-        self, request: signal.Signals = signal.SIGTERM, *, patience: timedelta = timedelta(seconds=8)
+        self, request: signal.Signals = signal.SIGTERM, *, patience: timedelta = timedelta(seconds=5)
     ) -> None:
         """Ask the process to end; after `patience`, end its whole session."""
         if not self.running:

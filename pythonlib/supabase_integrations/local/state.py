@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import LocalStackError
+from .pids import start_mark
 
 _OURS = (
     "postgres", ".lite", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "processes.json", "journal",
@@ -120,19 +120,6 @@ def write_private(path: Path, text: str) -> None:
     draft.touch(mode=0o600)
     draft.write_text(text, "utf-8")
     draft.replace(path)
-
-
-def start_mark(pid: int) -> str | None:
-    """When the process started, which together with its number names it for good; None when there is none."""
-    if Path("/proc/self/stat").exists():
-        try:
-            # The name in parentheses may contain anything; field 3 (state) and 22 (start time) are counted after it.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    answer = subprocess.run(["ps", "-p", str(pid), "-o", "lstart="], capture_output=True, text=True, check=False)  # noqa: S607
-    return answer.stdout.strip() or None
 
 
 def _end(pid: int, mark: str) -> None:

@@ -92,7 +92,8 @@ def without_password(database_url: str) -> str:
 async def _run(command: Sequence[str], database_url: str, workdir: Path) -> Mapping[str, object]:
     arguments = ["--yes", "--workdir", str(workdir), "--output-format", "json", *command]
     password = _parse(database_url).password
-    environment = {**os.environ, **_TELEMETRY_OFF}
+    # A home of its own: it would leave settings in the developer's.
+    environment = {**os.environ, **_TELEMETRY_OFF, "HOME": str(workdir)}
     environment.pop("PGPASSWORD", None)
     if password:
         environment["PGPASSWORD"] = unquote(password)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from supabase_integrations.local.errors import LocalStackError
+from supabase_integrations.local.pids import start_mark
 from supabase_integrations.local.secrets import LocalSecrets
-from supabase_integrations.local.state import Description, StateDirectory, start_mark
+from supabase_integrations.local.state import Description, StateDirectory
 
 DESCRIPTION = Description(
     api_url="http://127.0.0.1:8000",
