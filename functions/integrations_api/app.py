@@ -1,14 +1,14 @@
 """The application: routes, middleware, and the system opened for as long as it runs."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from supabase_integrations.configuration import Configuration
 from supabase_integrations.integrations import open_integrations
-from supabase_integrations.settings import Settings
 
 from . import health, http_errors, integrations, oauth, services
 from .body_limit import BodyLimit
@@ -21,12 +21,12 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
-    """The API for these settings; `environment` holds the services' client ids and secrets."""
+def create_app(configuration: Configuration) -> FastAPI:
+    """The API for what an operator decided."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_integrations(settings, environment) as system:
+        async with open_integrations(configuration) as system:
             app.state.integrations = system
             yield
 
@@ -44,7 +44,7 @@ def create_app(settings: Settings, environment: Mapping[str, str]) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=list(settings.allowed_origins),
+        allow_origins=list(configuration.settings.allowed_origins),
         allow_credentials=True,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["authorization", "content-type", "x-request-id"],

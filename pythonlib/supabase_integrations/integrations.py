@@ -1,11 +1,11 @@
 """The system, opened: connections to Supabase and to the services, and what every caller's use of them shares.
 
-async with open_integrations(settings, os.environ) as integrations:
+async with open_integrations(Configuration.from_environment(os.environ)) as integrations:
     user = await integrations.for_client(supabase_client)
     page = await user.list(ListQuery())
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,10 +17,11 @@ from .adapters.supabase_client import SignedInClient, access_token_of
 from .adapters.supabase_health import SupabaseHealth
 from .adapters.token_verifier import SupabaseTokenVerifier
 from .adapters.user_store import PostgrestUserStores
+from .configuration import Configuration
 from .core.encryption import Encryption
 from .core.readiness import CheckResult
 from .port import TokenVerifier, UserStores
-from .settings import Settings, load_catalogue, load_clients
+from .settings import Settings
 from .use_cases.accounts import Accounts
 from .use_cases.browser_callback import BrowserCallback
 from .use_cases.connections import Connections
@@ -63,13 +64,9 @@ class Integrations:
 
 
 @asynccontextmanager
-async def open_integrations(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Integrations]:
-    """Open the system for as long as the block lasts; `environment` holds the services' client ids and secrets.
-
-    Raises ConfigurationError.
-    """
-    catalogue = load_catalogue(settings, environment)
-    clients = load_clients(catalogue, environment)
+async def open_integrations(configuration: Configuration) -> AsyncIterator[Integrations]:
+    """Open the system for as long as the block lasts."""
+    settings, catalogue, clients = configuration.settings, configuration.catalogue, configuration.clients
     encryption, clock = Encryption(settings.keyring()), SystemClock()
     async with (
         open_http_pool() as supabase_http,
@@ -102,5 +99,5 @@ async def open_integrations(settings: Settings, environment: Mapping[str, str]) 
                 hs256_needs_issuer=not settings.is_development,
             ),
             stores=PostgrestUserStores(*project),
-            health=SupabaseHealth(*project),
+            health=SupabaseHealth(*project, shares_jwt_secret=settings.jwt_secret is not None),
         )

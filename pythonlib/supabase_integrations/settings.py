@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from .core.catalogue import Catalogue
+from .core import base64url
 from .core.errors import ConfigurationError
 from .core.keyring import Keyring
-from .core.oauth_messages import OAuthClient
 from .core.secret import SecretStr
-from .core.service import AuthKind, ServiceDefinition, TokenEndpointAuth
 from .core.session_check import SessionCheck
-from .resources import catalogue_file
 
 CALLBACK_PATH: Final = "/api/integrations/oauth/callback"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -71,12 +69,31 @@ RedirectUrl = Annotated[str, BeforeValidator(lambda value: _redirect_url(value) 
 Listed = BeforeValidator(_listed)
 
 
-class Settings(BaseModel):
-    """The settings of one process. Build them with `from_environment`."""
+class CatalogueSettings(BaseModel):
+    """The settings that decide which services there are. Build them with `from_environment`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     environment: Environment = Field(Environment.PRODUCTION, alias="ENVIRONMENT")
+    providers_file: Path | None = Field(None, alias="PROVIDERS_FILE")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check settings; empty values count as absent. Raises ConfigurationError, naming every mistake."""
+        try:
+            return cls.model_validate({name: value for name, value in environment.items() if value.strip()})
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+
+    @property
+    def is_development(self) -> bool:
+        """Whether this is a local system."""
+        return self.environment is Environment.DEVELOPMENT
+
+
+class Settings(CatalogueSettings):
+    """All settings of one process."""
+
     supabase_url: Address = Field(alias="SUPABASE_URL")
     publishable_key: str = Field(
         min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
@@ -90,22 +107,15 @@ class Settings(BaseModel):
     session_check: SessionCheck = Field(SessionCheck.SENSITIVE, alias="SESSION_CHECK")
     allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
     allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
-    providers_file: Path | None = Field(None, alias="PROVIDERS_FILE")
     host: str = Field("127.0.0.1", alias="HOST")
     port: int = Field(8000, ge=1, le=65_535, alias="PORT")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read and check all settings; empty values count as absent. Raises ConfigurationError, naming every
-        mistake.
-        """
-        given = {name: value for name, value in environment.items() if value.strip()}
-        try:
-            settings = cls.model_validate(given)
-        except ValidationError as error:
-            raise ConfigurationError(_explain(error)) from None
+        """Read and check all settings; empty values count as absent. Raises ConfigurationError for all mistakes."""
+        settings = super().from_environment(environment)
         for name in _MASTER_KEYS:
-            if name in given and settings.environment is Environment.PRODUCTION:
+            if environment.get(name, "").strip() and settings.environment is Environment.PRODUCTION:
                 raise ConfigurationError(
                     f"{name} is set, and this service must not have it: unset it."
                     " Rows are reached with each user's own token; no key here bypasses row level security."
@@ -115,7 +125,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _no_master_key(self) -> Self:
-        if self.publishable_key.startswith("sb_secret_"):
+        if _is_master_key(self.publishable_key):
             raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
         if self.jwt_secret and self.environment is Environment.PRODUCTION:
             raise ValueError(
@@ -123,11 +133,6 @@ class Settings(BaseModel):
                 " Unset it: HS256 tokens are verified by asking Supabase Auth."
             )
         return self
-
-    @property
-    def is_development(self) -> bool:
-        """Whether this is a local system."""
-        return self.environment is Environment.DEVELOPMENT
 
     @property
     def redirect_uri(self) -> str:
@@ -139,36 +144,16 @@ class Settings(BaseModel):
         return Keyring.from_hex(self.encryption_key, self.encryption_keys_retired)
 
 
-def load_catalogue(settings: Settings, environment: Mapping[str, str]) -> Catalogue:
-    """The services that come with the project, and those of PROVIDERS_FILE. Raises ConfigurationError."""
-    texts = {"the built-in catalogue": catalogue_file().read_text("utf-8")}
-    if settings.providers_file:
-        try:
-            texts[str(settings.providers_file)] = settings.providers_file.read_text("utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"PROVIDERS_FILE {settings.providers_file}: {error.strerror}.") from None
-    return Catalogue.from_files(texts, environment.get, development=settings.is_development)
-
-
-def load_clients(catalogue: Catalogue, environment: Mapping[str, str]) -> dict[str, OAuthClient]:
-    """This server's registrations, by service name, for every OAuth service that is configured completely."""
-    return {
-        service.name: OAuthClient(
-            environment[service.client_id_name], SecretStr(environment.get(service.client_secret_name, ""))
-        )
-        for service in catalogue
-        if service.auth is AuthKind.OAUTH2 and not missing_settings(service, environment)
-    }
-
-
-def missing_settings(service: ServiceDefinition, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The settings that are still needed before users can connect a service."""
-    if service.auth not in (AuthKind.OAUTH2, AuthKind.CLIENT_CREDENTIALS):
-        return ()
-    needed = [service.client_id_name]
-    if service.token_endpoint_auth is not TokenEndpointAuth.NONE:
-        needed.append(service.client_secret_name)
-    return tuple(name for name in needed if not environment.get(name, "").strip())
+def _is_master_key(key: str) -> bool:
+    """Whether a key bypasses row level security: a secret key, or a legacy one, a JWT that names its role."""
+    if key.startswith("sb_secret_"):
+        return True
+    parts = key.split(".")
+    try:
+        claims = orjson.loads(base64url.decode(parts[1])) if len(parts) == 3 else {}
+    except ValueError:
+        return False
+    return isinstance(claims, dict) and claims.get("role") == "service_role"
 
 
 def _explain(error: ValidationError) -> str:

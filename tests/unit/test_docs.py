@@ -10,6 +10,7 @@ import typer.main
 
 from integrations_api import create_app
 from supabase_integrations.cli import app as command_line
+from supabase_integrations.configuration import Configuration
 from supabase_integrations.core.callback import KNOWN_ERRORS, CallbackQuery
 from supabase_integrations.core.catalogue import Catalogue
 from supabase_integrations.core.service import AccountRule, ServiceDefinition
@@ -144,7 +145,7 @@ def test_every_catalogue_key_is_explained_and_no_other() -> None:
 
 
 def test_every_endpoint_is_explained_and_no_other() -> None:
-    settings = Settings.from_environment(
+    configuration = Configuration.from_environment(
         {
             "SUPABASE_URL": "https://project.example",
             "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_canary",
@@ -152,7 +153,7 @@ def test_every_endpoint_is_explained_and_no_other() -> None:
             "APP_URL": "https://api.example",
         }
     )
-    paths = create_app(settings, {}).openapi()["paths"]
+    paths = create_app(configuration).openapi()["paths"]
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert first_cells(section(DOCS / "http-api.md", "## Endpoints")) == served
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from supabase_integrations.configuration import Configuration, load_catalogue, missing_settings
+from supabase_integrations.core import base64url
 from supabase_integrations.core.errors import ConfigurationError
 from supabase_integrations.core.session_check import SessionCheck
-from supabase_integrations.settings import Settings, load_catalogue, load_clients, missing_settings
+from supabase_integrations.settings import Settings
 
 COMPLETE = {
     "SUPABASE_URL": "https://ref.supabase.example/",
@@ -14,6 +16,8 @@ COMPLETE = {
     "ENCRYPTION_KEY": "ab" * 32,
     "APP_URL": "https://api.example",
 }
+
+SERVICE_ROLE_JWT = "e30." + base64url.encode(b'{"role":"service_role"}') + ".canary"
 
 
 def read(**changes: str) -> Settings:
@@ -111,6 +115,7 @@ def test_every_mistake_is_told_at_once() -> None:
         ("SUPABASE_SERVICE_ROLE_KEY", "canary-service-role"),
         ("SUPABASE_SECRET_KEY", "canary-secret"),
         ("SUPABASE_PUBLISHABLE_KEY", "sb_secret_canary"),
+        ("SUPABASE_PUBLISHABLE_KEY", SERVICE_ROLE_JWT),
     ],
 )
 def test_no_master_key_outside_development(name: str, value: str) -> None:
@@ -126,11 +131,10 @@ def test_a_secret_key_is_refused_in_development_too() -> None:
 
 def test_clients_are_read_for_the_services_that_are_complete() -> None:
     environment = COMPLETE | {"HUBSPOT_CLIENT_ID": "id", "HUBSPOT_CLIENT_SECRET": "canary", "META_APP_ID": "id"}
-    catalogue = load_catalogue(Settings.from_environment(environment), environment)
-    clients = load_clients(catalogue, environment)
-    assert list(clients) == ["hubspot"]
-    assert "canary" not in repr(clients)
-    assert missing_settings(catalogue.get("meta_ads"), environment) == ("META_APP_SECRET",)
+    configuration = Configuration.from_environment(environment)
+    assert list(configuration.clients) == ["hubspot"]
+    assert "canary" not in repr(configuration)
+    assert missing_settings(configuration.catalogue.get("meta_ads"), environment) == ("META_APP_SECRET",)
 
 
 def test_a_providers_file_that_is_not_there_is_told_by_its_setting() -> None:

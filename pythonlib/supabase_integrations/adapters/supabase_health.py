@@ -14,10 +14,13 @@ _MISSING: Final = frozenset({"PGRST205", "PGRST204", "PGRST106", "42P01"})
 class SupabaseHealth:
     """Two questions to one project."""
 
-    def __init__(self, http: httpx.AsyncClient, supabase_url: str, publishable_key: str) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, supabase_url: str, publishable_key: str, *, shares_jwt_secret: bool = False
+    ) -> None:
         self._http = http
         self._url = supabase_url
         self._headers = {"apikey": publishable_key}
+        self._hs256 = "verified here, under SUPABASE_JWT_SECRET" if shares_jwt_secret else "verified by Supabase Auth"
 
     async def check(self) -> tuple[CheckResult, ...]:
         """Whether the tables are there and closed to strangers, and whether Supabase Auth publishes its keys."""
@@ -51,7 +54,7 @@ class SupabaseHealth:
         if not isinstance(keys, list):
             return CheckResult("auth", False, f"{url} does not answer with keys. Check SUPABASE_URL.")
         if not keys:
-            return CheckResult("auth", True, "No public keys: HS256 tokens are verified by asking Supabase Auth.")
+            return CheckResult("auth", True, f"No public keys: HS256 tokens are {self._hs256}.")
         return CheckResult("auth", True, f"{len(keys)} public keys: tokens are verified here.")
 
 

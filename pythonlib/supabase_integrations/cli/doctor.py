@@ -27,18 +27,18 @@ def doctor(env_file: EnvFile = None) -> None:
 
 
 async def _checks(environment: Mapping[str, str]) -> list[CheckResult]:
+    from ..configuration import Configuration
     from ..integrations import open_integrations
-    from ..settings import Settings, load_catalogue, load_clients
 
     try:
-        settings = Settings.from_environment(environment)
-        clients = load_clients(load_catalogue(settings, environment), environment)
+        configuration = Configuration.from_environment(environment)
     except ConfigurationError as error:
         return [CheckResult("settings", ok=False, detail=str(error))]
+    settings, clients = configuration.settings, configuration.clients
     retired = len(settings.encryption_keys_retired)
     keys = f"New credentials are sealed under key {settings.keyring().primary_id}; {retired} retired keys are read."
     configured = f"Configured: {', '.join(clients)}." if clients else "None is configured: see `integrations services`."
-    async with open_integrations(settings, environment) as system:
+    async with open_integrations(configuration) as system:
         return [
             CheckResult("settings", ok=True, detail=f"Complete, for {settings.environment}."),
             CheckResult("keys", ok=True, detail=keys),

@@ -9,15 +9,15 @@ from .environment import EnvFile, read_environment
 def serve(env_file: EnvFile = None) -> None:
     """Run the HTTP API on HOST and PORT, until it is asked to stop."""
     import uvicorn
+
     from integrations_api import create_app
 
+    from ..configuration import Configuration
     from ..logs import configure_logs
-    from ..settings import Settings
 
-    environment = read_environment(env_file)
-    settings = Settings.from_environment(environment)
-    app = create_app(settings, environment)
-    listening = _listen(settings.host, settings.port)
+    configuration = Configuration.from_environment(read_environment(env_file))
+    app = create_app(configuration)
+    listening = _listen(configuration.settings.host, configuration.settings.port)
     configure_logs()
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30)
     uvicorn.Server(config).run(sockets=[listening])

@@ -8,10 +8,12 @@ def services(env_file: EnvFile = None) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from ..settings import Settings, load_catalogue, missing_settings
+    from ..configuration import load_catalogue, missing_settings
+    from ..settings import CALLBACK_PATH, CatalogueSettings
 
     environment = read_environment(env_file)
-    settings = Settings.from_environment(environment)
+    settings = CatalogueSettings.from_environment(environment)
+    app_url = environment.get("APP_URL") or environment.get("NEXT_PUBLIC_APP_URL") or "<APP_URL>"
     missing_names = Column("Missing settings", no_wrap=True)
     table = Table(Column("Service", no_wrap=True), "Type", "Connects by", "Configured", missing_names)
     for service in load_catalogue(settings, environment):
@@ -20,4 +22,4 @@ def services(env_file: EnvFile = None) -> None:
     console = Console()
     console.print(table)
     console.print("Redirect URI to register at every service, exactly as it stands here:")
-    console.print(settings.redirect_uri, soft_wrap=True, highlight=False)
+    console.print(app_url.rstrip("/") + CALLBACK_PATH, soft_wrap=True, highlight=False, markup=False)
