@@ -11,9 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .errors import LocalStackError
-from .migrations import migrations_in
+from .migrations import COPY_PREFIX, migrations_in
 
-_PREFIX = "supabase_integrations_"
 _VERSION_FORMAT = "%Y%m%d%H%M%S"
 
 
@@ -35,7 +34,7 @@ def copy_migrations(source: Path, app: Path, *, now: datetime) -> Copies:
     folder = _migrations_folder(app)
     theirs = migrations_in(folder)
     known = {migration.name for migration in theirs}
-    missing = [migration for migration in migrations_in(source) if _PREFIX + migration.name not in known]
+    missing = [migration for migration in migrations_in(source) if COPY_PREFIX + migration.name not in known]
     present = len(migrations_in(source)) - len(missing)
     if missing and missing != migrations_in(source)[present:]:
         raise LocalStackError(
@@ -46,7 +45,7 @@ def copy_migrations(source: Path, app: Path, *, now: datetime) -> Copies:
     written = []
     for position, migration in enumerate(missing):
         version = (stamp + timedelta(seconds=position)).strftime(_VERSION_FORMAT)
-        target = folder / f"{version}_{_PREFIX}{migration.name}.sql"
+        target = folder / f"{version}_{COPY_PREFIX}{migration.name}.sql"
         shutil.copyfile(migration.path, target)
         written.append(target)
     return Copies(folder, tuple(written), present)

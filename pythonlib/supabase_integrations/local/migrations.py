@@ -10,6 +10,9 @@ from supabase_integrations.resources import migrations_dir
 from .errors import LocalStackError
 from .supabase_cli import push_migrations, without_password
 
+COPY_PREFIX = "supabase_integrations_"
+"""Stands before the name of a file of ours in another app's folder, so that it is recognised there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -45,7 +48,8 @@ async def missing_migrations(database_url: str) -> list[str]:
     """The names of ours that were never applied, be it as our own files or as copies in an app's history."""
     recorded = await _recorded(database_url)
     known = {version for version, _ in recorded} | {name for _, name in recorded}
-    return [ours.path.name for ours in migrations_in(migrations_dir()) if known.isdisjoint({ours.version, ours.name})]
+    ours = migrations_in(migrations_dir())
+    return [file.path.name for file in ours if known.isdisjoint({file.version, COPY_PREFIX + file.name})]
 
 
 async def _recorded(database_url: str) -> list[tuple[str, str]]:
