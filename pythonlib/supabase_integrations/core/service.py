@@ -31,6 +31,8 @@ _ENDPOINTS: Final = (
     *("introspection_endpoint", "uninstall_endpoint", "api_base_url"),
 )
 
+_API_AUTH: Final = r"^(bearer|basic|header:[A-Za-z0-9_.-]+(=[A-Za-z0-9_-]+)?|(query|body):[A-Za-z0-9_.-]+)$"
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=128)]
 
@@ -134,7 +136,7 @@ class ServiceDefinition(_Entry):
     callback_hmac: bool = False
     appsecret_proof: bool = False
     api_base_url: str = ""
-    api_auth: str = "bearer"
+    api_auth: Annotated[str, StringConstraints(pattern=_API_AUTH)] = "bearer"
     rate_limit: dict[str, Any] | None = None
     rate_limit_headers: tuple[str, ...] = ()
     health_check: str = ""
@@ -160,6 +162,11 @@ class ServiceDefinition(_Entry):
                 _check_owner_of_host(name, getattr(self, name), self.tenant_param, self.tenant_pattern)
         if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
             raise ValueError("refresh_grant is needed for refresh = exchange")
+        if self.callback_hmac and not self.tenant_param:
+            raise ValueError("callback_hmac signs a tenant: tenant_param is needed with it")
+        source = self.account_id_from.source if self.account_id_from else None
+        if source is AccountSource.INTROSPECTION and not self.introspection_endpoint:
+            raise ValueError("introspection_endpoint is needed for account_id_from with source = introspection")
         owned = self.allowed_authorization_params & (PROTOCOL_PARAMETERS | self.authorization_params.keys())
         if owned:
             raise ValueError(f"allowed_authorization_params may not hold {min(owned)}")

@@ -106,6 +106,10 @@ def test_a_variable_that_is_not_declared_does_not_reach_into_the_environment() -
         ('account_id_from = { source = "id_token" }', "field"),
         ('account_id_from = { source = "guess", field = "id" }', "source"),
         ("access_token_lifetime_s = 0", "access_token_lifetime_s"),
+        ("callback_hmac = true", "tenant_param"),
+        ('account_id_from = { source = "introspection", field = "id" }', "introspection_endpoint"),
+        ('api_auth = "token"', "api_auth"),
+        ('api_auth = "header:X-Key\\r\\nX-Evil"', "api_auth"),
     ],
 )
 def test_a_mistake_names_file_service_and_key(line: str, told: str) -> None:
