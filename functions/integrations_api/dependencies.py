@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from supabase_integrations.core.errors import UnauthenticatedError
+from supabase_integrations.core.token_refusal import TokenRefusal
 from supabase_integrations.integrations import Integrations
 from supabase_integrations.use_cases.user_integrations import UserIntegrations
 
@@ -29,9 +29,7 @@ async def user(
 ) -> UserIntegrations:
     """The caller's integrations. Raises UnauthenticatedError, ForbiddenError, AuthUnavailableError."""
     if bearer is None:
-        raise UnauthenticatedError(
-            "token_missing", "Send the user's Supabase access token: Authorization: Bearer <JWT>."
-        )
+        raise TokenRefusal.MISSING.error()
     system = await opened(request)
     opened_for = await system.for_token(bearer.credentials)
     current().user_id = opened_for.caller.user_id

@@ -140,7 +140,10 @@ async def _integration_error(_: Request, error: Exception) -> Response:
 async def _invalid_request(_: Request, error: Exception) -> Response:
     """What pydantic says about each field; never the input, which may be a credential."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    fields = [{"field": _field(item["loc"]), "message": _message(item)} for item in found]
+    fields = [
+        {"field": "body" if item["type"] == "json_invalid" else _field(item["loc"]), "message": _message(item)}
+        for item in found
+    ]
     names = ", ".join(dict.fromkeys(field["field"] for field in fields))
     return problem(422, "invalid_request", f"The request is not valid: {names}.", fields=fields)
 
@@ -168,4 +171,6 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 
 def _message(item: Mapping[str, Any]) -> str:
+    if tuple(item["loc"]) == ("body",) and item["type"] in ("dict_type", "model_attributes_type"):
+        return "must be a JSON object, sent as application/json"
     return str(item["msg"]).removeprefix("Value error, ")

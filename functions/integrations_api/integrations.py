@@ -74,7 +74,8 @@ async def get_integration(user: User, integration_id: UUID) -> IntegrationView:
 @router.patch("/{integration_id}")
 async def update_integration(user: User, integration_id: UUID, body: UpdateBody) -> IntegrationView:
     """Pause or resume a connection, note a sync, change its config, or replace its credentials for the same account."""
-    changes = IntegrationChanges(status=body.status, config=body.config, last_sync_at=body.last_sync_at)
+    status = IntegrationStatus(body.status) if body.status else None
+    changes = IntegrationChanges(status=status, config=body.config, last_sync_at=body.last_sync_at)
     credentials = credentials_in(body.credentials, datetime.now(UTC)) if body.credentials else None
     return view(await user.update(integration_id, changes, credentials))
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, Credentials, OAuthCredentials
-from supabase_integrations.core.models import IntegrationStatus, ServiceType
+from supabase_integrations.core.models import ServiceType
 
 _MAX_DEPTH: Final = 8
 _MAX_INTEGER: Final = 2**53
@@ -134,7 +134,7 @@ class CreateBody(_Body):
 class UpdateBody(_Body):
     """Body of `PATCH /api/integrations/{id}`. The user pauses and resumes; every other status is found out."""
 
-    status: Literal[IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE] | None = None
+    status: Literal["active", "inactive"] | None = None
     credentials: CredentialsBody | None = None
     config: Config | None = None
     last_sync_at: AwareDatetime | None = None

@@ -14,7 +14,7 @@ class _View(BaseModel):
 
 
 class IntegrationView(_View):
-    """One connection. `expires_at` is the access token's end; a due token renews itself before."""
+    """One connection. `expires_at` is the access token's end, null where it has none."""
 
     id: UUID
     service_name: str
@@ -68,7 +68,7 @@ class InitiatedView(_View):
 
 
 class FinishedView(_View):
-    """A connection that was stored, and the page the user wanted to come back to."""
+    """A connection that was stored."""
 
     integration_id: UUID
     integration: IntegrationView

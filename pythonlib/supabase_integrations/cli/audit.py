@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option("--database-url", help="Connect as the role that pushes the migrations. [default: DATABASE_URL]"),
+    typer.Option("--database-url", help="Connect as the role that pushes the migrations. (default: DATABASE_URL)"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the findings as a JSON array.")]
 

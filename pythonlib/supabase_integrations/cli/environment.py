@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 EnvFile = Annotated[
     Path | None,
-    typer.Option("--env-file", help="A file of NAME=value lines; what is set in the environment wins. [default: .env]"),
+    typer.Option("--env-file", help="A file of NAME=value lines; what is set in the environment wins. (default: .env)"),
 ]
 
 

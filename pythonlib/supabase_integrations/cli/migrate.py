@@ -8,7 +8,7 @@ from .environment import EnvFile, read_environment
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option("--database-url", help="Connect as the role that owns the project's tables. [default: DATABASE_URL]"),
+    typer.Option("--database-url", help="Connect as the role that owns the project's tables. (default: DATABASE_URL)"),
 ]
 
 

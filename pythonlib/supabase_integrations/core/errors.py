@@ -120,14 +120,9 @@ class UnknownServiceError(IntegrationError):
 
 
 class ServiceNotConfiguredError(IntegrationError):
-    """The operator has not configured this service yet."""
+    """This service is not configured on this server: `integrations services` tells its operator what is missing."""
 
     code = "service_not_configured"
-
-    def __init__(self, service_name: str, missing: tuple[str, ...] = ()) -> None:
-        names = f" Missing: {', '.join(missing)}." if missing else ""
-        super().__init__(f"The service {service_name} is not configured on this server.{names}")
-        self.missing = missing
 
 
 class InvalidStateError(IntegrationError):

@@ -224,7 +224,7 @@ class OAuthManager:
             raise InvalidValueError("service_name", f"{service.display_name} is connected with POST /api/integrations.")
         client = self._settings.clients.get(service_name)
         if client is None:
-            raise ServiceNotConfiguredError(service_name)
+            raise ServiceNotConfiguredError
         return service, client
 
     def _check_redirect(self, redirect_to: str | None) -> str | None:

@@ -163,7 +163,7 @@ class UserIntegrations:
             case AuthKind.OAUTH2, OAuthCredentials():
                 client = self._engine.clients.get(service.name)
                 if client is None:
-                    raise ServiceNotConfiguredError(service.name)
+                    raise ServiceNotConfiguredError
                 account = await self._engine.accounts.identify(
                     service, client, credentials, tenant=tenant, reply_fields={}
                 )
