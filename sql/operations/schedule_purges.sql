@@ -1,5 +1,4 @@
--- Clear away what has expired, without a worker: needs the extension pg_cron (dashboard, Database, Extensions). A
--- running worker does the same. Events are kept for a year here; less than 30 days is not possible, and creations
+-- Clear away what has expired: needs the extension pg_cron (dashboard, Database, Extensions). Events are kept for a year here; less than 30 days is not possible, and creations
 -- always stay. Run it in the dashboard's SQL editor, as often as wanted: a job of the same name is replaced.
 
 select cron.schedule(

@@ -1,5 +1,5 @@
 -- Remove everything these migrations made, and nothing else. ALL CONNECTIONS, THEIR CREDENTIALS AND THE AUDIT TRAIL ARE
--- LOST: revoke the tokens at the services first (DELETE /api/integrations/{id} does), or they stay valid there.
+-- LOST: revoke the tokens at the services first, on the services' own pages, or they stay valid there.
 -- Nothing is dropped by cascade: if an object of your own depends on ours, the whole script fails and names it.
 -- Run as the role that pushed the migrations. Where they were copied into your own supabase/migrations, delete those
 -- files too, or the next push applies them again.
