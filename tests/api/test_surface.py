@@ -1,6 +1,7 @@
 """The API as its callers see it: lists, paging, events, credentials of each kind, CORS, health, documentation, logs."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -173,7 +174,11 @@ async def test_no_response_can_hold_a_credential(stranger: httpx.AsyncClient) ->
 
 async def test_the_documentation_is_served(stranger: httpx.AsyncClient) -> None:
     document = (await stranger.get("/openapi.json")).json()
-    assert (await stranger.get("/docs")).status_code == 200
+    page = (await stranger.get("/docs")).text
+    scripts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(scripts) >= 2
+    assert all(script.startswith("/") for script in scripts)
+    assert [(await stranger.get(script)).status_code for script in scripts] == [200] * len(scripts)
     assert {
         "/api/integrations",
         "/api/integrations/{integration_id}",

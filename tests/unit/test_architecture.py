@@ -17,6 +17,7 @@ HOMES = {
     "cryptography": ["supabase_integrations/core/encryption.py"],
     "dotenv": ["supabase_integrations/cli/environment.py"],
     "fastapi": ["integrations_api/"],
+    "fastapi_offline": ["integrations_api/app.py"],
     "httpx": ["supabase_integrations/adapters/", "supabase_integrations/local/"],
     "httpx_aiohttp": ["supabase_integrations/adapters/http_pool.py"],
     "jwt": ["supabase_integrations/adapters/json_web_tokens.py", "supabase_integrations/local/guarantees.py"],
