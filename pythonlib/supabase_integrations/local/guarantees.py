@@ -6,6 +6,7 @@ still say what the migrations say, and the API roles must be no more than hosted
 
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import psycopg
 
 from supabase_integrations.core.secret import SecretStr
 
-from .catalog import ExposedTable, exposed_tables, overpowered_roles, take_snapshot
+from .catalog import ExposedTable, Snapshot, exposed_tables, overpowered_roles, take_snapshot
 from .errors import LocalStackError
 from .postgres import RunningPostgres
 from .pristine import pristine_database
@@ -38,26 +39,35 @@ class DataApi:
     jwt_secret: SecretStr
 
 
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the migrations alone make of a database."""
+
+    catalog: Snapshot
+    tables: tuple[ExposedTable, ...]
+
+
+async def read_expectation(
+    postgres: RunningPostgres, migrations: Path, migrating_password: SecretStr
+) -> Expectation:
+    """Apply the migrations to a scratch database and read its catalogs."""
+    async with pristine_database(postgres, migrations, migrating_password=migrating_password) as pristine:
+        return Expectation(await take_snapshot(pristine), tuple(await exposed_tables(pristine)))
+
+
 async def require_guarantees(
-    http: httpx.AsyncClient,
-    data_api: DataApi,
-    postgres: RunningPostgres,
-    migrations: Path,
-    migrating_password: SecretStr,
+    http: httpx.AsyncClient, data_api: DataApi, postgres: RunningPostgres, expected: Expectation
 ) -> None:
-    """Compare the running system with a database that the migrations alone have made.
+    """Compare the running system with what is expected of it.
 
     Raises:
         BrokenGuaranteeError: with every difference, and what to do.
     """
-    async with pristine_database(postgres, migrations, migrating_password=migrating_password) as pristine:
-        expected = await take_snapshot(pristine)
-        tables = await exposed_tables(pristine)
     # The requests come first: they are what makes the server try its GRANTs.
-    broken = await _open_doors(http, data_api, tables)
+    broken = await _open_doors(http, data_api, expected.tables)
     async with await psycopg.AsyncConnection.connect(postgres.url(), autocommit=True) as connection:
         broken += await overpowered_roles(connection)
-        broken += (await take_snapshot(connection)).differences(expected)
+        broken += (await take_snapshot(connection)).differences(expected.catalog)
     if broken:
         raise BrokenGuaranteeError(
             "The database is not what the migrations make of it, so this system would not show what a hosted project "
@@ -66,7 +76,7 @@ async def require_guarantees(
         )
 
 
-async def _open_doors(http: httpx.AsyncClient, data_api: DataApi, tables: list[ExposedTable]) -> list[str]:
+async def _open_doors(http: httpx.AsyncClient, data_api: DataApi, tables: Iterable[ExposedTable]) -> list[str]:
     """Ask for every table as a visitor and as a signed-in user who owns nothing."""
     visitor = {"apikey": data_api.publishable_key.get_secret_value()}
     stranger = visitor | {"Authorization": f"Bearer {_stranger_token(data_api.jwt_secret)}"}

@@ -11,7 +11,7 @@ from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.resources import migrations_dir
 
 from .errors import LocalStackError
-from .guarantees import DataApi, require_guarantees
+from .guarantees import DataApi, read_expectation, require_guarantees
 from .hosted import MIGRATING_ROLE, prepare_hosted
 from .lite import ROLE as LITE_ROLE
 from .lite import LiteServer, admit_lite, prepare_for_lite
@@ -21,6 +21,7 @@ from .processes import Processes
 from .secrets import LocalSecrets
 from .settings import ExternalSupabase, LocalSettings
 from .state import StateDirectory
+from .together import together
 
 Progress = Callable[[str], None]
 
@@ -72,10 +73,13 @@ class SupabaseStarter:
             progress(f"  {name}")
         await admit_lite(postgres.url())
         progress("Starting Supabase Auth and Data API")
-        await lite.start(self._processes, http)
+        expectation, _ = await together(
+            read_expectation(postgres, migrations_dir(), self._secrets.migrating_password),
+            lite.start(self._processes, http),
+        )
         progress("Checking that grants are the migrations' and that strangers read nothing")
         data_api = DataApi(lite.url, self._secrets.publishable_key, self._secrets.jwt_secret)
-        await require_guarantees(http, data_api, postgres, migrations_dir(), self._secrets.migrating_password)
+        await require_guarantees(http, data_api, postgres, expectation)
         return Supabase(
             lite.url, self._secrets.publishable_key, self._secrets.jwt_secret, SecretStr(migrating_url)
         )

@@ -16,6 +16,7 @@ from .secrets import LocalSecrets
 from .settings import LocalSettings
 from .state import Description, StateDirectory
 from .supabase import Progress, Supabase, SupabaseStarter, use_supabase
+from .together import together
 
 CALLBACK_PATH = "/api/integrations/oauth/callback"
 
@@ -92,17 +93,12 @@ async def _start_foundations(
     demo: DemoService,
 ) -> Supabase:
     """Start Supabase and the demo service beside each other."""
-    try:
-        async with asyncio.TaskGroup() as together:
-            together.create_task(demo.start(processes, http))
-            if settings.supabase:
-                supabase = together.create_task(use_supabase(settings.supabase, http, progress))
-            else:
-                starter = SupabaseStarter(settings, state, secrets, processes)
-                supabase = together.create_task(starter.start(http, progress))
-    except* LocalStackError as group:
-        raise group.exceptions[0] from None
-    return supabase.result()
+    if settings.supabase:
+        start = use_supabase(settings.supabase, http, progress)
+    else:
+        start = SupabaseStarter(settings, state, secrets, processes).start(http, progress)
+    supabase, _ = await together(start, demo.start(processes, http))
+    return supabase
 
 
 def _describe(
