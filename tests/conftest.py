@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import canaries
+from tests.browser.site import Site, running_site
 from tests.local_system import DevProcess, LocalSystem, free_ports
 from tests.scripted_service import ScriptedService, running_service
 
@@ -24,7 +25,15 @@ def scripted_service() -> Iterator[ScriptedService]:
 
 
 @pytest.fixture(scope="session")
-def local_environment(scripted_service: ScriptedService) -> Mapping[str, str]:
+def app_site() -> Iterator[Site]:
+    """The app that browsers open. It listens before the shared system picks its own ports."""
+    (port,) = free_ports(1)
+    with running_site(port) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def local_environment(scripted_service: ScriptedService, app_site: Site) -> Mapping[str, str]:
     """Further settings for the shared system: the tests' own services, and secrets that can be searched for."""
     names = ("HUBSPOT_CLIENT", "META_APP", "SCRIPTED_CLIENT", "ISSUING_CLIENT", "INWARD_CLIENT")
     secrets = {f"{name}_SECRET": canaries.CLIENT_SECRET for name in names}
@@ -32,8 +41,8 @@ def local_environment(scripted_service: ScriptedService) -> Mapping[str, str]:
         "PROVIDERS_FILE": str(Path(__file__).with_name("services.toml")),
         "SCRIPTED_URL": scripted_service.url,
         "ENCRYPTION_KEY": canaries.ENCRYPTION_KEY,
-        "ALLOWED_REDIRECT_URLS": f"{APP_PAGE},{OTHER_PAGE}",
-        "ALLOWED_ORIGINS": APP_ORIGIN,
+        "ALLOWED_REDIRECT_URLS": ",".join([APP_PAGE, OTHER_PAGE, *app_site.pages]),
+        "ALLOWED_ORIGINS": ",".join([APP_ORIGIN, *app_site.origins]),
         "SHOPIFY_API_KEY": "canary-shopify-id",
         "SHOPIFY_API_SECRET": canaries.CLIENT_SECRET,
         **{f"{name}_ID": f"canary-{name.lower()}-id" for name in names},

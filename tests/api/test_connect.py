@@ -11,6 +11,7 @@ import pytest
 
 from tests import canaries
 from tests.api.conftest import SignUp
+from tests.browser.site import Site
 from tests.conftest import APP_ORIGIN, APP_PAGE, OTHER_PAGE
 from tests.consent import pass_consent, query_of
 from tests.people import Person
@@ -311,7 +312,7 @@ async def test_the_callback_goes_to_the_page_that_was_asked_for(
 
 
 async def test_without_a_page_the_person_and_the_opener_are_told(
-    ada: Person, stranger: httpx.AsyncClient, scripted: ScriptedService
+    ada: Person, stranger: httpx.AsyncClient, scripted: ScriptedService, app_site: Site
 ) -> None:
     started = await ada.initiate("scripted")
     headers = {"cookie": cookie_of(started), "accept": "text/html,*/*"}
@@ -321,7 +322,7 @@ async def test_without_a_page_the_person_and_the_opener_are_told(
     assert reply.status_code == 200
     assert told == {
         "message": {"type": "supabase-integrations", "integration_id": row["id"]},
-        "origins": [APP_ORIGIN],
+        "origins": [APP_ORIGIN, *app_site.origins],
     }
 
 
