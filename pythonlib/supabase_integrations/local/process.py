@@ -64,9 +64,9 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
             await self.process.wait()
 
-    def failure(self, what: str) -> LocalStackError:
+    def failure(self, what: str, *, hint: str = "") -> LocalStackError:
         """An error that says what happened to this process and shows the end of its log."""
-        return LocalStackError(f"{self.name} {what}. The end of {self.log_path}:\n{self.log_tail()}")
+        return LocalStackError(f"{self.name} {what}. The end of {self.log_path}:\n{self.log_tail()}{hint}")
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines that this run logged, each cut to a readable length."""

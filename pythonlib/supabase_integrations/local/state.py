@@ -22,8 +22,19 @@ from .errors import LocalStackError
 from .pids import start_mark
 
 _OURS = (
-    "postgres", ".lite", "logs", "lite.toml", "demo-crm.jsonl", "secrets.json", "dev.json", "processes.json", "journal",
-)  # fmt: skip
+    "postgres",
+    ".postgres.draft",
+    ".postgres.password",
+    ".lite",
+    "lite.toml",
+    "demo-crm.jsonl",
+    "demo-crm.jsonl.draft",
+    "journal",
+    "logs",
+    "secrets.json",
+    "dev.json",
+    "processes.json",
+)
 """What a reset removes; anything else in the directory is somebody else's."""
 
 _REAP_SECONDS = 10.0

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import httpx
 
+from supabase_integrations.settings import CALLBACK_PATH
+
 from .api import Api
 from .demo import DemoService
 from .errors import LocalStackError
@@ -17,8 +19,6 @@ from .settings import LocalSettings
 from .state import Description, StateDirectory
 from .supabase import Progress, Supabase, SupabaseStarter, use_supabase
 from .together import together
-
-CALLBACK_PATH = "/api/integrations/oauth/callback"
 
 
 async def run_local_system(
@@ -39,7 +39,7 @@ async def run_local_system(
         processes = Processes(state)
         try:
             async with loopback_client() as http:
-                description = await _start(settings, state, processes, http, progress)
+                description = await _Start(settings, state, processes, http, progress).run()
             state.describe(description)
             ready(description)
             raise await processes.wait_for_a_loss()
@@ -49,72 +49,70 @@ async def run_local_system(
             state.forget()
 
 
-async def _start(
-    settings: LocalSettings,
-    state: StateDirectory,
-    processes: Processes,
-    http: httpx.AsyncClient,
-    progress: Progress,
-) -> Description:
-    if state.cluster.exists() and not state.secrets.exists():
-        raise LocalStackError(f"{state.secrets} is gone, and the database opens with nothing else. Use RESET=1.")
-    secrets = LocalSecrets.load_or_generate(state.secrets)
-    demo = DemoService(
-        port=settings.demo_port,
-        client_id=secrets.demo_client_id,
-        client_secret=secrets.demo_client_secret,
-        redirect_uri=settings.app_url + CALLBACK_PATH,
-        store=state.demo_store,
-    )
-    supabase = await _start_foundations(settings, state, secrets, processes, http, progress, demo)
-    progress("Starting the API")
-    api = Api(
-        settings=settings,
-        supabase_url=supabase.url,
-        publishable_key=supabase.publishable_key,
-        jwt_secret=supabase.jwt_secret,
-        encryption_key=secrets.encryption_key,
-        demo_url=demo.url,
-        demo_client_id=secrets.demo_client_id,
-        demo_client_secret=secrets.demo_client_secret,
-        state_dir=state.path,
-    )
-    await api.start(processes, http)
-    return _describe(settings, state, processes, supabase, demo)
+class _Start:
+    """One start: what every step of it needs."""
 
+    def __init__(
+        self,
+        settings: LocalSettings,
+        state: StateDirectory,
+        processes: Processes,
+        http: httpx.AsyncClient,
+        progress: Progress,
+    ) -> None:
+        if state.cluster.exists() and not state.secrets.exists():
+            raise LocalStackError(f"{state.secrets} is gone, and the database opens with nothing else. Use RESET=1.")
+        self._settings = settings
+        self._state = state
+        self._processes = processes
+        self._http = http
+        self._progress = progress
+        self._secrets = LocalSecrets.load_or_generate(state.secrets)
 
-async def _start_foundations(
-    settings: LocalSettings,
-    state: StateDirectory,
-    secrets: LocalSecrets,
-    processes: Processes,
-    http: httpx.AsyncClient,
-    progress: Progress,
-    demo: DemoService,
-) -> Supabase:
-    """Start Supabase and the demo service beside each other."""
-    if settings.supabase:
-        start = use_supabase(settings.supabase, http, progress)
-    else:
-        start = SupabaseStarter(settings, state, secrets, processes).start(http, progress)
-    supabase, _ = await together(start, demo.start(processes, http))
-    return supabase
+    async def run(self) -> Description:
+        demo = DemoService(
+            port=self._settings.demo_port,
+            client_id=self._secrets.demo_client_id,
+            client_secret=self._secrets.demo_client_secret,
+            redirect_uri=self._settings.app_url + CALLBACK_PATH,
+            store=self._state.demo_store,
+        )
+        supabase, _ = await together(self._supabase(), demo.start(self._processes, self._http))
+        self._progress("Starting the API")
+        await self._api(supabase, demo).start(self._processes, self._http)
+        return self._describe(supabase, demo)
 
+    async def _supabase(self) -> Supabase:
+        if self._settings.supabase:
+            return await use_supabase(self._settings.supabase, self._http, self._progress)
+        starter = SupabaseStarter(self._settings, self._state, self._secrets, self._processes)
+        return await starter.start(self._http, self._progress)
 
-def _describe(
-    settings: LocalSettings, state: StateDirectory, processes: Processes, supabase: Supabase, demo: DemoService
-) -> Description:
-    return Description(
-        api_url=settings.api_url,
-        supabase_url=supabase.url,
-        publishable_key=supabase.publishable_key.get_secret_value(),
-        database_url=supabase.database_url.get_secret_value() if supabase.database_url else "",
-        jwt_secret=supabase.jwt_secret.get_secret_value() if supabase.jwt_secret else "",
-        demo_url=demo.url,
-        pids={"dev": os.getpid(), **processes.pids},
-        state_dir=str(state.path),
-        log_dir=str(state.logs),
-    )
+    def _api(self, supabase: Supabase, demo: DemoService) -> Api:
+        return Api(
+            settings=self._settings,
+            supabase_url=supabase.url,
+            publishable_key=supabase.publishable_key,
+            jwt_secret=supabase.jwt_secret,
+            encryption_key=self._secrets.encryption_key,
+            demo_url=demo.url,
+            demo_client_id=self._secrets.demo_client_id,
+            demo_client_secret=self._secrets.demo_client_secret,
+            state_dir=self._state.path,
+        )
+
+    def _describe(self, supabase: Supabase, demo: DemoService) -> Description:
+        return Description(
+            api_url=self._settings.api_url,
+            supabase_url=supabase.url,
+            publishable_key=supabase.publishable_key.get_secret_value(),
+            database_url=supabase.database_url.get_secret_value() if supabase.database_url else "",
+            jwt_secret=supabase.jwt_secret.get_secret_value() if supabase.jwt_secret else "",
+            demo_url=demo.url,
+            pids={"dev": os.getpid(), **self._processes.pids},
+            state_dir=str(self._state.path),
+            log_dir=str(self._state.logs),
+        )
 
 
 def _require_free_ports(settings: LocalSettings) -> None:
