@@ -2,14 +2,31 @@
 
 from datetime import UTC, datetime
 
+import httpx
 from postgrest import AsyncRequestBuilder, AsyncSelectRequestBuilder
 
+from ..core.errors import InvalidValueError
 from ..core.models import Integration, IntegrationPage, ListOrder, ListPosition, ListQuery
 from .integration_rows import INTEGRATION_COLUMNS
 
 
-def list_request(table: AsyncRequestBuilder, query: ListQuery) -> AsyncSelectRequestBuilder:
-    """The request for one page, and one row more, which tells whether there is a next page."""
+def list_address(table: AsyncRequestBuilder, query: ListQuery) -> httpx.URL:
+    """Where to read one page, and one row more, which tells whether there is a next page. Raises InvalidValueError."""
+    request = _request(table, query).request
+    try:
+        return httpx.URL(str(request.path), params=request.params)
+    except UnicodeEncodeError:
+        raise InvalidValueError("query", "The request holds text that is not Unicode.") from None
+
+
+def page_of(found: tuple[Integration, ...], query: ListQuery) -> IntegrationPage:
+    """The page that was asked for, from the rows that came."""
+    shown = found[: query.limit]
+    has_next = len(found) > query.limit
+    return IntegrationPage(shown, ListPosition(shown[-1].created_at, shown[-1].id) if has_next else None)
+
+
+def _request(table: AsyncRequestBuilder, query: ListQuery) -> AsyncSelectRequestBuilder:
     request = table.select(INTEGRATION_COLUMNS)
     wanted = {"service_type": query.service_type, "service_name": query.service_name, "status": query.status}
     for column, value in wanted.items():
@@ -19,13 +36,6 @@ def list_request(table: AsyncRequestBuilder, query: ListQuery) -> AsyncSelectReq
     if query.after is not None:
         request = _after(request, query.after, newest_first=newest_first)
     return request.order("created_at", desc=newest_first).order("id", desc=newest_first).limit(query.limit + 1)
-
-
-def page_of(found: tuple[Integration, ...], query: ListQuery) -> IntegrationPage:
-    """The page that was asked for, from the rows that came."""
-    shown = found[: query.limit]
-    has_next = len(found) > query.limit
-    return IntegrationPage(shown, ListPosition(shown[-1].created_at, shown[-1].id) if has_next else None)
 
 
 def _after(

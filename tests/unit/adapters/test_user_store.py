@@ -165,11 +165,19 @@ async def test_a_value_that_json_cannot_hold_is_refused_before_anything_is_sent(
     assert project.requests == []
 
 
-async def test_an_account_that_is_not_unicode_is_refused_before_anything_is_sent(
-    store: PostgrestUserStore, project: FakeProject
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.find_account("demo_crm", "\ud800"),
+        lambda store: store.list_integrations(ListQuery(service_name="\ud800")),
+    ],
+    ids=["account", "filter"],
+)
+async def test_text_that_is_not_unicode_is_refused_before_anything_is_sent(
+    store: PostgrestUserStore, project: FakeProject, call: Call
 ) -> None:
     with pytest.raises(InvalidValueError):
-        await store.find_account("demo_crm", "\ud800")
+        await call(store)
     assert project.requests == []
 
 

@@ -39,6 +39,14 @@ async def test_a_list_is_filtered_ordered_and_limited_by_the_database(
     assert "offset" not in params
 
 
+async def test_each_list_is_asked_for_as_itself_however_often(store: PostgrestUserStore, project: FakeProject) -> None:
+    for limit in (2, 3, 2):
+        await store.list_integrations(ListQuery(limit=limit))
+    first, second, third = (request.url for request in project.requests)
+    assert (first.params["limit"], second.params["limit"]) == ("3", "4")
+    assert third == first
+
+
 @pytest.mark.parametrize(("rows", "shown", "has_next"), [(0, 0, False), (2, 2, False), (3, 2, True)])
 async def test_a_page_tells_where_the_next_one_starts(
     store: PostgrestUserStore, project: FakeProject, rows: int, shown: int, has_next: bool
