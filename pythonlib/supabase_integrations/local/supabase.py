@@ -64,10 +64,9 @@ class SupabaseStarter:
         lite = self._lite(postgres)
         if not await _has_auth(postgres):
             progress("Creating Supabase Auth's tables")
-            first = await lite.start(self._processes, http)
-            await admit_lite(postgres.url())
             # It must restart after the migrations, to see that there are tables under row security.
-            await self._processes.stop(first)
+            await self._processes.stop(await lite.start(self._processes, http))
+        await admit_lite(postgres.url())
         progress("Applying the migrations")
         for name in await apply_migrations(migrating_url):
             progress(f"  {name}")
