@@ -86,6 +86,12 @@ async def delete_integration(user: User, integration_id: UUID) -> None:
     await user.delete(integration_id)
 
 
+@router.post("/{integration_id}/refresh-token")
+async def refresh_token(user: User, integration_id: UUID) -> IntegrationView:
+    """Renew the access token now. Everybody who asks at the same time gets the one new token that comes of it."""
+    return view(await user.refresh_token(integration_id))
+
+
 @router.get("/{integration_id}/events")
 async def list_events(
     user: User,

@@ -27,6 +27,7 @@ from .use_cases.browser_callback import BrowserCallback
 from .use_cases.connections import Connections
 from .use_cases.credential_vault import CredentialVault
 from .use_cases.oauth_manager import OAuthManager, OAuthSettings
+from .use_cases.refresher import Refresher
 from .use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 
 
@@ -85,6 +86,7 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
             accounts=Accounts(provider_http),
             vault=vault,
             connections=connections,
+            refresher=Refresher(catalogue, clients, vault, provider_http, clock),
             sessions=SessionPolicy(settings.session_check, sessions),
         )
         yield Integrations(

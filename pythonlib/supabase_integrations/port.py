@@ -15,6 +15,7 @@ from .core.models import (
     ListQuery,
     NewIntegration,
     PendingAuthorization,
+    RefreshFailure,
     SealedIntegration,
 )
 
@@ -67,6 +68,15 @@ class UserStore(Protocol):
         """Write new credentials and end the lease, if lease and version are still what this caller knows.
 
         Raises IntegrationBusyError where it is not: nothing was written.
+        """
+        ...
+
+    async def record_failure(
+        self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
+    ) -> None:
+        """Note a failed refresh and end the lease, if lease and version are still what this caller knows.
+
+        Silent where they are not: whoever came after knows better.
         """
         ...
 

@@ -1,5 +1,6 @@
 """The API as its callers see it: lists, paging, events, credentials of each kind, CORS, health, documentation, logs."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -183,6 +184,7 @@ async def test_the_documentation_is_served(stranger: httpx.AsyncClient) -> None:
         "/api/integrations",
         "/api/integrations/{integration_id}",
         "/api/integrations/{integration_id}/events",
+        "/api/integrations/{integration_id}/refresh-token",
         "/api/integrations/services",
         "/api/integrations/oauth/initiate",
         "/api/integrations/oauth/callback",
@@ -216,12 +218,22 @@ async def test_cors_with_credentials_is_for_the_configured_origins_only(stranger
         assert "access-control-allow-origin" not in reply.headers
 
 
+async def logged(system: LocalSystem, request_id: str) -> list[dict[str, Any]]:
+    """The log's lines about one request; they are written once its answer is on the way."""
+    for _ in range(100):
+        lines = [json.loads(line) for line in (system.log_dir / "api.log").read_text().splitlines()]
+        found = [line for line in lines if line.get("request_id") == request_id]
+        if found:
+            return found
+        await asyncio.sleep(0.05)
+    return []
+
+
 async def test_every_request_is_one_line_of_the_log(ada: Person, local_system: LocalSystem) -> None:
     row = await ada.connect_with_key()
     reply = await ada.http.get(f"/api/integrations/{row['id']}", headers={"x-request-id": "canary-request-id-1"})
     assert reply.headers["x-request-id"] == "canary-request-id-1"
-    lines = [json.loads(line) for line in (local_system.log_dir / "api.log").read_text().splitlines()]
-    (line,) = [line for line in lines if line.get("request_id") == "canary-request-id-1"]
+    (line,) = await logged(local_system, "canary-request-id-1")
     assert line["user_id"] == ada.user_id
     assert line["method"] == "GET"
     assert line["route"] == "/api/integrations/{integration_id}"

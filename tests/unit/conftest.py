@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from supabase_integrations.use_cases.browser_callback import BrowserCallback
 from supabase_integrations.use_cases.connections import Connections
 from supabase_integrations.use_cases.credential_vault import CredentialVault
 from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
+from supabase_integrations.use_cases.refresher import Refresher
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 from tests.unit.fakes import START, FakeClock, FakeDatabase, FakeService, FakeSessions, json_reply
 
@@ -119,6 +121,7 @@ class World:
             accounts=Accounts(self.service),
             vault=self.vault,
             connections=Connections(self.vault),
+            refresher=Refresher(self.catalogue, self.clients, self.vault, self.service, self.clock, Random(1)),
             sessions=SessionPolicy(self.session_mode, self.sessions),
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)

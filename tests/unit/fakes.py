@@ -26,6 +26,7 @@ from supabase_integrations.core.models import (
     ListQuery,
     NewIntegration,
     PendingAuthorization,
+    RefreshFailure,
     SealedIntegration,
 )
 
@@ -166,12 +167,34 @@ class FakeStore:
             expires_at=replacement.expires_at,
             next_refresh_at=replacement.next_refresh_at,
             display_name=replacement.display_name or row.display_name,
+            last_refreshed_at=self._db.clock.now(),
+            last_error_code=None,
+            last_error_at=None,
+            refresh_failures=0,
             refresh_lease_owner=None,
             refresh_lease_until=None,
         )
         self._db.rows[self._user_id, integration_id] = SealedIntegration(changed, replacement.envelope)
         self._maybe_lose_answer()
         return changed
+
+    async def record_failure(
+        self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
+    ) -> None:
+        sealed = await self.get_sealed(integration_id)
+        row = sealed.integration
+        if (row.refresh_lease_owner, row.credential_version) == (lease_owner, seen_version):
+            failed = replace(
+                row,
+                status=failure.status or row.status,
+                last_error_code=failure.error_code,
+                last_error_at=self._db.clock.now(),
+                next_refresh_at=failure.next_refresh_at,
+                refresh_failures=failure.failures,
+                refresh_lease_owner=None,
+                refresh_lease_until=None,
+            )
+            self._db.rows[self._user_id, integration_id] = SealedIntegration(failed, sealed.envelope)
 
     async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
         sealed = await self.get_sealed(integration_id)

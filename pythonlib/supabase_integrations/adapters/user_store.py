@@ -22,6 +22,7 @@ from ..core.models import (
     ListQuery,
     NewIntegration,
     PendingAuthorization,
+    RefreshFailure,
     SealedIntegration,
 )
 from ..port import Clock
@@ -173,6 +174,22 @@ class PostgrestUserStore:
         if not written:
             raise IntegrationBusyError
         return written[0]
+
+    async def record_failure(
+        self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
+    ) -> None:
+        """Note a failed refresh and end the lease, if lease and version are still what this caller knows."""
+        values: dict[str, object] = {
+            "last_error_code": failure.error_code,
+            "last_error_at": "now",  # by the database's clock, as all its times
+            "next_refresh_at": failure.next_refresh_at,
+            "refresh_failures": failure.failures,
+            "refresh_lease_owner": None,
+        }
+        if failure.status is not None:
+            values["status"] = failure.status
+        query = self._change(integration_id, values, returning=ReturnMethod.minimal)
+        await self._api.rows(query.eq("refresh_lease_owner", lease_owner).eq("credential_version", seen_version))
 
     async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
         """End the lease if it is still `owner`'s; silent where it is not."""

@@ -88,6 +88,26 @@ class IntegrationBusyError(IntegrationError):
     code = "integration_busy"
 
 
+class NotRefreshableError(IntegrationError):
+    """This connection has a key or a password, which does not expire: there is nothing to refresh."""
+
+    code = "not_refreshable"
+
+
+class IntegrationPausedError(IntegrationError):
+    """This connection is paused. Set its status to active first."""
+
+    code = "integration_paused"
+
+
+class ReauthorizationRequiredError(IntegrationError):
+    """The service no longer accepts this connection: connect again with POST /api/integrations/oauth/initiate and its
+    integration_id.
+    """
+
+    code = "reauthorization_required"
+
+
 class NotResumableError(IntegrationError):
     """This connection is not paused. Where it needs authorization, start one with its integration_id."""
 

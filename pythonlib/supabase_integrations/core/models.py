@@ -114,6 +114,16 @@ class CredentialReplacement:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshFailure:
+    """What a failed refresh leaves in the row. `status` None keeps it; without `next_refresh_at` nobody tries again."""
+
+    status: IntegrationStatus | None
+    error_code: str
+    next_refresh_at: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class IntegrationChanges:
     """What an owner may change without touching credentials. None leaves a column as it is."""
 

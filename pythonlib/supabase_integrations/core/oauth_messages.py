@@ -91,6 +91,14 @@ def code_exchange_request(
     return token_request(service, client, service.token_endpoint, parameters, tenant)
 
 
+def refresh_request(
+    service: ServiceDefinition, client: OAuthClient, *, refresh_token: SecretStr, tenant: str
+) -> HttpRequest:
+    """Trade a refresh token for a new access token (RFC 6749 §6)."""
+    parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
+    return token_request(service, client, service.refresh_endpoint or service.token_endpoint, parameters, tenant)
+
+
 def access_token_exchange_request(
     service: ServiceDefinition, client: OAuthClient, *, access_token: SecretStr, tenant: str
 ) -> HttpRequest:

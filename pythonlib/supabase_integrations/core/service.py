@@ -129,6 +129,7 @@ class ServiceDefinition(_Entry):
     tenant_pattern: str = ""
     refresh: RefreshKind = RefreshKind.NONE
     refresh_grant: str = ""
+    invalid_grant_errors: frozenset[str] = frozenset()
     exchange_on_connect: bool = False
     expires: bool = True
     access_token_lifetime_s: Annotated[int, Field(gt=0)] | None = None

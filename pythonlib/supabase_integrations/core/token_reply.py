@@ -38,7 +38,7 @@ def parse_token_reply(
     Raises ProviderUnavailableError (429, 5xx), InvalidGrantError, InvalidClientError, TokenEndpointError and
     MalformedTokenResponseError.
     """
-    fields = parse_reply_object(reply, now)
+    fields = _reply_object(reply, service, now)
     lifetime = _lifetime(fields.get("expires_in"))
     refresh_token = _token(fields, "refresh_token", required=False)
     if lifetime is None and refresh_token and service.expires and service.access_token_lifetime_s:
@@ -61,14 +61,13 @@ def parse_token_reply(
     )
 
 
-def parse_reply_object(reply: HttpReply, now: datetime) -> dict[str, Any]:
-    """The object an authorization server answered with. Raises as `parse_token_reply` does."""
+def _reply_object(reply: HttpReply, service: ServiceDefinition, now: datetime) -> dict[str, Any]:
     if reply.status == 429 or reply.status >= 500:
         raise ProviderUnavailableError(retry_after=retry_after(reply.headers, now))
     fields = _object(reply)
     error = fields.get("error")
     if error or not 200 <= reply.status < 300:
-        raise _endpoint_error(error, reply.status)
+        raise _endpoint_error(error, reply.status, service)
     return fields
 
 
@@ -92,13 +91,16 @@ def _form(reply: HttpReply) -> dict[str, Any] | None:
         return None
 
 
-def _endpoint_error(error: object, status: int) -> TokenEndpointError:
-    """Some services answer an object instead of a code (Meta: `{"error": {"type": …}}`); its type is the code then."""
-    if isinstance(error, dict):
-        error = error.get("type") or error.get("status")
-    code = error.lower() if isinstance(error, str) and _ERROR_CODE.fullmatch(error) else "unknown_error"
-    if code == "invalid_grant":
-        return InvalidGrantError(code, status=status)
+def _endpoint_error(error: object, status: int, service: ServiceDefinition) -> TokenEndpointError:
+    """The error by its code (RFC 6749 §5.2), or by the code that the catalogue knows to mean the same.
+
+    Some services answer an object instead of a code (Meta: `{"error": {"type": …, "code": 190}}`).
+    """
+    codes = [error.get(key) for key in ("code", "type", "status")] if isinstance(error, dict) else [error]
+    words = [str(code) for code in codes if isinstance(code, str | int) and _ERROR_CODE.fullmatch(str(code))]
+    if "invalid_grant" in words or not service.invalid_grant_errors.isdisjoint(words):
+        return InvalidGrantError("invalid_grant", status=status)
+    code = next((word.lower() for word in words if not word.isdigit()), "unknown_error")
     if code in _CLIENT_ERRORS:
         return InvalidClientError(code, status=status)
     return TokenEndpointError(code, status=status)

@@ -56,14 +56,25 @@ class CredentialVault:
     ) -> Integration:
         """Put new credentials in the place of the old ones, under the row's lease. Raises IntegrationBusyError."""
         owner = uuid4()
-        sealed = await self._lease(store, integration_id, owner)
-        row = sealed.integration
-        envelope = self.seal(
-            payload,
-            integration_id=row.id,
-            user_id=row.user_id,
-            credential_version=row.credential_version + 1,
-        )
+        row = (await self._lease(store, integration_id, owner)).integration
+        return await self.write(store, row, payload, service, lease_owner=owner, display_name=display_name)
+
+    async def write(
+        self,
+        store: UserStore,
+        row: Integration,
+        payload: CredentialPayload,
+        service: ServiceDefinition,
+        *,
+        lease_owner: UUID,
+        display_name: str | None = None,
+    ) -> Integration:
+        """Write the next version of a leased row's credentials and end the lease.
+
+        Raises IntegrationBusyError where the lease has passed to somebody else: nothing was written.
+        """
+        version = row.credential_version
+        envelope = self.seal(payload, integration_id=row.id, user_id=row.user_id, credential_version=version + 1)
         scopes, expires_at, due_at = copies(payload, service)
         replacement = CredentialReplacement(
             envelope=envelope,
@@ -74,9 +85,7 @@ class CredentialVault:
         )
         try:
             return await self.persistently(
-                lambda: store.replace_credentials(
-                    row.id, replacement, lease_owner=owner, seen_version=row.credential_version
-                )
+                lambda: store.replace_credentials(row.id, replacement, lease_owner=lease_owner, seen_version=version)
             )
         except IntegrationBusyError:
             return await self.written_already(store, row.id, envelope)

@@ -28,6 +28,7 @@ from .accounts import Accounts
 from .connections import Connection, Connections, with_tenant
 from .credential_vault import CredentialVault, tenant_of
 from .oauth_manager import Initiation, OAuthManager, StartedAuthorization
+from .refresher import Refresher
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Engine:
     accounts: Accounts
     vault: CredentialVault
     connections: Connections
+    refresher: Refresher
     sessions: SessionPolicy
 
 
@@ -122,6 +124,16 @@ class UserIntegrations:
         """Delete a connection and its credentials. Raises IntegrationNotFoundError."""
         await self._check_session(sensitive=True)
         await self._store.delete_integration(integration_id)
+
+    async def refresh_token(self, integration_id: UUID) -> Integration:
+        """Renew the credentials now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
+        await self._check_session(sensitive=False)
+        return (await self._engine.refresher.fresh(self._store, integration_id, requested=True)).integration
+
+    async def get_integration_credentials(self, integration_id: UUID) -> Credentials:
+        """The credentials, opened, and renewed first where they are due. Raises as `Refresher.fresh` does."""
+        await self._check_session(sensitive=True)
+        return (await self._engine.refresher.fresh(self._store, integration_id)).payload.credentials
 
     async def initiate_auth(self, initiation: Initiation) -> StartedAuthorization:
         """Start an authorization. Raises as `OAuthManager.initiate_auth` does."""

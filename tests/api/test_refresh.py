@@ -1,0 +1,143 @@
+"""Renewing tokens through a real OAuth server that rotates refresh tokens and revokes the family on reuse."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import canaries
+from tests.consent import pass_consent, query_of
+from tests.people import Person
+from tests.scripted_service import Answer, ScriptedService
+
+REFUSED = Answer.json({"error": "invalid_grant"}, 400)
+
+
+async def connect_demo(person: Person) -> dict[str, Any]:
+    started = await person.initiate("demo_crm")
+    finished = await person.finish(params=query_of(await pass_consent(started.json()["auth_url"])))
+    assert finished.status_code == 200, finished.text
+    integration: dict[str, Any] = finished.json()["integration"]
+    return integration
+
+
+async def connect_scripted(person: Person, **changes: object) -> dict[str, Any]:
+    tokens = {
+        "access_token": canaries.ACCESS_TOKEN,
+        "refresh_token": canaries.REFRESH_TOKEN,
+        "expires_at": "2030-01-01T00:00:00Z",
+    }
+    given = {name: value for name, value in (tokens | changes).items() if value is not None}
+    reply = await person.http.post("/api/integrations", json={"service_name": "scripted", "credentials": given})
+    assert reply.status_code == 201, reply.text
+    integration: dict[str, Any] = reply.json()
+    return integration
+
+
+async def refresh(person: Person, row: dict[str, Any]) -> httpx.Response:
+    return await person.http.post(f"/api/integrations/{row['id']}/refresh-token")
+
+
+async def version_of(person: Person, row: dict[str, Any]) -> int:
+    async with person.data_api() as curl:
+        (stored,) = (await curl.get(f"/integrations?id=eq.{row['id']}&select=credential_version")).json()
+    version: int = stored["credential_version"]
+    return version
+
+
+async def test_a_token_is_renewed_again_and_again(ada: Person) -> None:
+    """Each time with the refresh token of the time before: an old one would end the whole family."""
+    row = await connect_demo(ada)
+    for version in (2, 3, 4):
+        renewed = await refresh(ada, row)
+        assert renewed.status_code == 200, renewed.text
+        assert renewed.json()["status"] == "active"
+        assert renewed.json()["last_refreshed_at"] is not None
+        assert await version_of(ada, row) == version
+
+
+async def test_thirty_callers_at_once_spend_one_refresh_token(ada: Person) -> None:
+    row = await connect_demo(ada)
+    replies = await asyncio.gather(*(refresh(ada, row) for _ in range(30)))
+    assert {reply.status_code for reply in replies} == {200}, [reply.text for reply in replies]
+    assert (await refresh(ada, row)).status_code == 200, "the family was revoked"
+
+
+async def test_waiting_callers_make_no_request_of_their_own(ada: Person, scripted: ScriptedService) -> None:
+    row = await connect_scripted(ada)
+    scripted.scripts["/token"] = lambda _: Answer.json({"access_token": "canary-new", "expires_in": 3600}, delay=1.5)
+    replies = await asyncio.gather(*(refresh(ada, row) for _ in range(20)))
+    assert {reply.status_code for reply in replies} == {200}
+    assert len(scripted.asked_for("/token")) == 1
+    assert await version_of(ada, row) == 2
+
+
+async def test_two_users_do_not_wait_for_each_other(ada: Person, mallory: Person, scripted: ScriptedService) -> None:
+    slow, quick = await connect_scripted(ada), await connect_demo(mallory)
+    scripted.scripts["/token"] = lambda _: Answer.json({"access_token": "canary-new", "expires_in": 3600}, delay=3)
+    waiting = asyncio.create_task(refresh(ada, slow))
+    await asyncio.sleep(0.5)
+    assert (await refresh(mallory, quick)).status_code == 200
+    assert not waiting.done()
+    assert (await waiting).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "http_status", "code", "status", "error"),
+    [
+        (REFUSED, 409, "reauthorization_required", "needs_reauthorization", "invalid_grant"),
+        (Answer.json({"error": "invalid_client"}, 401), 502, "invalid_client", "error", "invalid_client"),
+        (Answer(503, b"down"), 502, "provider_unavailable", "active", "provider_unavailable"),
+        (Answer(200, b"<html>"), 502, "malformed_token_response", "active", "malformed_token_response"),
+    ],
+)
+async def test_each_failure_says_whose_turn_it_is(
+    ada: Person, scripted: ScriptedService, answer: Answer, http_status: int, code: str, status: str, error: str
+) -> None:
+    row = await connect_scripted(ada)
+    scripted.scripts["/token"] = lambda _: answer
+    failed = await refresh(ada, row)
+    assert (failed.status_code, failed.json()["code"]) == (http_status, code)
+    after = (await ada.http.get(f"/api/integrations/{row['id']}")).json()
+    assert (after["status"], after["last_error_code"]) == (status, error)
+    again = await refresh(ada, row)
+    assert again.status_code in (409, 502)
+    assert len(scripted.asked_for("/token")) == 1
+    assert await version_of(ada, row) == 1
+
+
+async def test_a_failed_service_is_left_alone_for_as_long_as_it_asks(ada: Person, scripted: ScriptedService) -> None:
+    row = await connect_scripted(ada)
+    scripted.scripts["/token"] = lambda _: Answer(429, b"{}", {"retry-after": "90"})
+    first, second = await refresh(ada, row), await refresh(ada, row)
+    assert first.headers["retry-after"] == "90"
+    assert 60 < int(second.headers["retry-after"]) <= 90
+    assert len(scripted.asked_for("/token")) == 1
+
+
+async def test_what_cannot_be_renewed_says_so(ada: Person, scripted: ScriptedService) -> None:
+    keyed = await ada.connect_with_key()
+    without = await connect_scripted(ada, refresh_token=None)
+    assert (await refresh(ada, keyed)).json()["code"] == "not_refreshable"
+    refused = await refresh(ada, without)
+    assert (refused.status_code, refused.json()["code"]) == (409, "reauthorization_required")
+    assert "oauth/initiate" in refused.json()["detail"]
+    await ada.http.patch(f"/api/integrations/{without['id']}", json={"status": "inactive"})
+    assert (await refresh(ada, without)).json()["code"] == "integration_paused"
+    assert scripted.asked_for("/token") == []
+
+
+async def test_an_envelope_put_back_is_refused_and_left_alone(ada: Person, scripted: ScriptedService) -> None:
+    """Its owner restores yesterday's ciphertext with curl: it is of another version, and does not open."""
+    row = await connect_scripted(ada)
+    async with ada.data_api() as curl:
+        path = f"/integrations?id=eq.{row['id']}"
+        (old,) = (await curl.get(f"{path}&select=credentials")).json()
+        assert (await refresh(ada, row)).status_code == 200
+        lease = {"refresh_lease_owner": "00000000-0000-4000-8000-000000000001"}
+        assert (await curl.patch(path, json=lease)).is_success
+        assert (await curl.patch(path, json={**old, "refresh_lease_owner": None})).is_success
+    refused = await refresh(ada, row)
+    assert (refused.status_code, refused.json()["code"]) == (503, "wrong_credential_version")
+    assert len(scripted.asked_for("/token")) == 1
