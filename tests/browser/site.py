@@ -15,6 +15,9 @@ from tests.local_system import LocalSystem
 
 FILES = Path(__file__).with_name("app")
 
+_STOP_SECONDS = 0.02
+"""How long a server may take to notice that it is to stop."""
+
 
 @dataclass(slots=True)
 class Site:
@@ -92,7 +95,7 @@ def running_site(port: int) -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_STOP_SECONDS,), daemon=True)
     thread.start()
     try:
         yield site
