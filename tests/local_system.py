@@ -117,7 +117,7 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, below the range from which the system picks ports for outgoing connections."""
     found: set[int] = set()
     while len(found) < count:
-        port = random.randint(20_000, 32_000)  # noqa: S311 - not a secret
+        port = random.randint(20_000, 32_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
