@@ -45,6 +45,8 @@ def create_app(configuration: Configuration) -> FastAPI:
     app.include_router(integrations.router, responses=_PROBLEMS)
     http_errors.install(app)
     app.add_middleware(BodyLimit)
+    # Inside CORS, or a browser could not read what went wrong.
+    app.add_middleware(http_errors.UnexpectedErrors)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(configuration.settings.allowed_origins),
@@ -53,6 +55,5 @@ def create_app(configuration: Configuration) -> FastAPI:
         allow_headers=["authorization", "content-type", "x-request-id"],
         expose_headers=["x-request-id", "retry-after", "location"],
     )
-    app.add_middleware(http_errors.UnexpectedErrors)
     app.add_middleware(RequestLog)
     return app

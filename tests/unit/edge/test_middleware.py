@@ -9,9 +9,10 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
-from integrations_api import http_errors
+from integrations_api import create_app, http_errors
 from integrations_api.body_limit import BodyLimit
 from integrations_api.request_log import RequestLog, request_id
+from supabase_integrations.configuration import Configuration
 from supabase_integrations.core import errors
 
 
@@ -121,3 +122,26 @@ def test_only_our_own_mistakes_are_a_500() -> None:
         and not any(kind in http_errors._STATUS for kind in error.__mro__)
     }
     assert unmapped == {"IntegrationError", "RefusedError", "ConfigurationError"}
+
+
+async def test_a_browser_can_read_what_went_wrong() -> None:
+    """Of the real application: problems of every layer carry the CORS headers of an allowed origin."""
+    configuration = Configuration.from_environment(
+        {
+            "SUPABASE_URL": "http://127.0.0.1:1",
+            "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x",
+            "ENCRYPTION_KEY": "ab" * 32,
+            "APP_URL": "http://127.0.0.1:1",
+            "ALLOWED_ORIGINS": "https://app.example",
+        }
+    )
+    app = create_app(configuration)
+    headers = {"origin": "https://app.example", "authorization": "Bearer a.b.c"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        with capture_logs() as logs:
+            broken = await http.get("/api/integrations", headers=headers)
+            large = await http.post("/api/integrations", content=b"x" * 70_000, headers=headers)
+    assert (broken.status_code, large.status_code) == (500, 413)
+    assert [line["error"] for line in logs if line["event"] == "request.failed"] == ["AttributeError"]
+    for reply in (broken, large):
+        assert reply.headers["access-control-allow-origin"] == "https://app.example"
