@@ -53,6 +53,10 @@ def tokens(_: Asked) -> Answer:
     )
 
 
+def _missing(_: Asked) -> Answer:
+    return Answer(404)
+
+
 class ScriptedService:
     """The service; `scripts` maps paths to answers and is reset between tests."""
 
@@ -95,7 +99,8 @@ def running_service(port: int) -> Iterator[ScriptedService]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = Asked(self.command, path, dict(parse_qsl(body.decode("latin-1"))), headers)
             service.asked.append(asked)
-            answer = service.scripts.get(path, lambda _: Answer(404))(asked)
+            script: Script = service.scripts.get(path, _missing)
+            answer = script(asked)
             time.sleep(answer.delay)
             self.send_response(answer.status)
             for name, value in {**answer.headers, "content-length": str(len(answer.body))}.items():

@@ -66,7 +66,7 @@ async def test_lists_hold_the_callers_rows_only(ada: Person, mallory: Person) ->
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "Bearer", "é", "x" * 9000])
 async def test_what_is_no_token_is_refused(stranger: httpx.AsyncClient, token: str) -> None:
-    refused = await stranger.get("/api/integrations", headers={"authorization": f"Bearer {token}".encode()})
+    refused = await stranger.get("/api/integrations", headers={b"authorization": f"Bearer {token}".encode()})
     assert refused.status_code == 401
     assert refused.json()["code"].startswith("token_")
 
