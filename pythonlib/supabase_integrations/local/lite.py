@@ -27,6 +27,7 @@ from .scripts import read_script
 from .state import write_private
 
 ROLE = "supabase_lite"
+_CORS = Path(__file__).with_name("lite_cors.mjs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class LiteServer:
         write_private(self.config_path, self._config())
         child = await processes.spawn(
             "supabase",
-            [node, script, "start", "--no-admin", "--config", self.config_path],
+            [node, "--import", _CORS.as_uri(), script, "start", "--no-admin", "--config", self.config_path],
             env=self._environment(node),
             cwd=self.config_path.parent,
         )
