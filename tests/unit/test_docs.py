@@ -16,7 +16,7 @@ from supabase_integrations.core.catalogue import Catalogue
 from supabase_integrations.core.service import AccountRule, ServiceDefinition
 from supabase_integrations.core.token_refusal import TokenRefusal
 from supabase_integrations.local.state import Description
-from supabase_integrations.local.welcome import first_request
+from supabase_integrations.local.welcome import finishing_requests, first_request
 from supabase_integrations.resources import catalogue_file
 from supabase_integrations.settings import Settings
 
@@ -165,21 +165,21 @@ def test_the_readme_names_every_service_command() -> None:
     assert commands() - named == {"dev"}
 
 
-def test_the_readme_shows_the_first_request_that_make_dev_prints() -> None:
-    printed = first_request(
-        Description(
-            api_url="http://127.0.0.1:8000",
-            supabase_url="http://127.0.0.1:54321",
-            publishable_key="sb_publishable_…",
-            database_url="",
-            jwt_secret="",
-            demo_url="",
-            pids={},
-            state_dir="",
-            log_dir="",
-        )
+def test_the_readme_shows_the_requests_that_make_dev_prints() -> None:
+    description = Description(
+        api_url="http://127.0.0.1:8000",
+        supabase_url="http://127.0.0.1:54321",
+        publishable_key="sb_publishable_…",
+        database_url="",
+        jwt_secret="",
+        demo_url="",
+        pids={},
+        state_dir="",
+        log_dir="",
     )
-    assert printed in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert first_request(description) in readme
+    assert finishing_requests(description) in readme
 
 
 def test_the_readme_example_is_a_service_that_can_be_connected() -> None:

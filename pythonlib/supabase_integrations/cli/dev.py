@@ -50,11 +50,13 @@ def dev(
 
 
 def _welcome(console: "Console", description: "Description") -> None:
-    from ..local.welcome import addresses, first_request
+    from ..local.welcome import addresses, finishing_requests, first_request
 
     console.print("\nReady.", style="bold green")
     for name, address in addresses(description):
         console.print(f"  {name:18} {address}", markup=False)
-    console.print("\nConnect an account: paste this, open the address it answers with, sign in with any name.\n")
+    console.print("\nConnect an account: paste this, open the auth_url it answers with, sign in as anybody, allow.\n")
     console.print(first_request(description), markup=False)
+    console.print("\nThe browser ends at a page that says Almost done. Finish with the address of that page:\n")
+    console.print(finishing_requests(description), markup=False)
     console.print("\nCtrl-C stops everything.")

@@ -55,7 +55,8 @@ const provider = new Provider(DEMO_ISSUER, {
   expiresWithSession: () => false,
   ttl: {
     AccessToken: (_ctx, _token, client) => client.access_token_seconds ?? HOUR,
-    AuthorizationCode: 60,
+    // Long for a code, so that a person who follows the README by hand is not too slow.
+    AuthorizationCode: 600,
     Grant: 90 * DAY,
     IdToken: HOUR,
     Interaction: HOUR,
