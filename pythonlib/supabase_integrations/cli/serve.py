@@ -1,5 +1,6 @@
 """`integrations serve`: the HTTP API."""
 
+import gc
 import socket
 
 from ..core.errors import ConfigurationError
@@ -8,6 +9,9 @@ from .environment import EnvFile, read_environment
 
 def serve(env_file: EnvFile = None) -> None:
     """Run the HTTP API on HOST and PORT, until it is asked to stop."""
+    # What is imported and built stays. Looking for garbage in it takes a tenth of the start, and 50 ms in which no
+    # request is served each time it is gone through later.
+    gc.disable()
     import uvicorn
 
     from integrations_api import create_app
@@ -19,6 +23,8 @@ def serve(env_file: EnvFile = None) -> None:
     app = create_app(configuration)
     listening = _listen(configuration.settings.host, configuration.settings.port)
     configure_logs()
+    gc.freeze()
+    gc.enable()
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30)
     uvicorn.Server(config).run(sockets=[listening])
 
