@@ -22,6 +22,6 @@ def decode(cursor: str) -> ListPosition:
         created_at = datetime.fromisoformat(moment)
         if created_at.tzinfo is None:
             raise ValueError
-        return ListPosition(created_at, UUID(identifier))
-    except ValueError:
+        return ListPosition(created_at.astimezone(UTC), UUID(identifier))
+    except (ValueError, OverflowError):
         raise InvalidValueError("cursor", "cursor is not one that a list returned.") from None

@@ -66,10 +66,18 @@ def _config(value: Any) -> Any:
     return _clean_json(value)
 
 
+def _utc(moment: datetime) -> datetime:
+    """In UTC, and in a year that every reader can hold: the database keeps 2000 to 2999."""
+    if not 2000 < moment.year < 2999:
+        raise ValueError("must be between the years 2001 and 2998")
+    return moment.astimezone(UTC)
+
+
 Text: TypeAlias = Annotated[str, AfterValidator(_clean)]
 ServiceName: TypeAlias = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_clean_secret)]
 Config: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_config)]
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_utc)]
 Parameter: TypeAlias = Annotated[Text, StringConstraints(max_length=8192)]
 
 
@@ -95,7 +103,7 @@ class TokenBody(_Body):
 
     access_token: Secret
     refresh_token: Secret | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     scopes: Annotated[list[Annotated[Text, StringConstraints(min_length=1, max_length=256)]], Field(max_length=100)] = (
         Field(default_factory=list)
     )
@@ -117,7 +125,7 @@ def credentials_in(body: CredentialsBody, now: datetime) -> Credentials:
                 access_token=body.access_token,
                 issued_at=now,
                 refresh_token=body.refresh_token,
-                expires_at=min(body.expires_at.astimezone(UTC), latest) if body.expires_at else None,
+                expires_at=min(body.expires_at, latest) if body.expires_at else None,
                 scopes=tuple(body.scopes),
             )
 
@@ -137,7 +145,7 @@ class UpdateBody(_Body):
     status: Literal["active", "inactive"] | None = None
     credentials: CredentialsBody | None = None
     config: Config | None = None
-    last_sync_at: AwareDatetime | None = None
+    last_sync_at: Moment | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:

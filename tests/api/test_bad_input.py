@@ -1,6 +1,7 @@
 """Hostile and careless requests: each gets a 4xx that names the field, and never a 500."""
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,11 @@ from tests.people import Person
 KEYED = {"service_name": "keyed", "credentials": {"api_key": "canary-api-key-93b2"}}
 WALLED = {"service_name": "walled", "credentials": {"username": "u", "password": "p"}}
 SCRIPTED = {"service_name": "scripted"}
+TOKEN = {"credentials": {"access_token": "canary-access-token-51d0"}}
+FIRST_YEAR, LAST_YEAR = (
+    urlsafe_b64encode(f"{moment}|00000000-0000-4000-8000-000000000000".encode()).decode().rstrip("=")
+    for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+)
 DEEP: Any = {}
 for _ in range(12):
     DEEP = {"a": DEEP}
@@ -36,6 +42,9 @@ CREATE = [
     ({**KEYED, "credentials": {"api_key": 7}}, "credentials"),
     ({**KEYED, "credentials": {"api_key": "a", "more": "b"}}, "credentials"),
     ({**KEYED, "credentials": {"username": "a:b", "password": "p"}}, "credentials"),
+    ({**SCRIPTED, "credentials": {"access_token": "a", "expires_at": "0001-01-01T00:00:00+14:00"}}, "credentials"),
+    ({**SCRIPTED, "credentials": {"access_token": "a", "expires_at": "9999-12-31T23:59:59-14:00"}}, "credentials"),
+    ({"service_name": "shopify", "config": {"shop": f"{'a' * 70}.myshopify.com"}, **TOKEN}, "config.shop"),
     ({**KEYED, "config": []}, "config"),
     ({**KEYED, "config": {"a": "b\0"}}, "config"),
     ({**KEYED, "config": {"a\0": 1}}, "config"),
@@ -149,6 +158,8 @@ async def test_an_id_that_is_no_uuid_is_refused(ada: Person, method: str, identi
         ({"last_sync_at": "yesterday"}, "last_sync_at"),
         ({"last_sync_at": "2026-01-01T00:00:00"}, "last_sync_at"),
         ({"last_sync_at": "0001-01-01T00:00:00Z"}, "last_sync_at"),
+        ({"last_sync_at": "0001-01-01T00:00:00+14:00"}, "last_sync_at"),
+        ({"last_sync_at": "9999-12-31T23:59:59-14:00"}, "last_sync_at"),
         ({"credentials": {"api_key": ""}}, "credentials"),
         ({"credentials": {"username": "u", "password": "p"}}, "credentials"),
         ({"credential_version": 9}, "credential_version"),
@@ -177,6 +188,8 @@ async def test_update_names_the_field(ada: Person, row: dict[str, Any], body: di
         ("cursor=x", "cursor"),
         ("cursor=%00", "cursor"),
         ("cursor=MjAyNi0wMS0wMXwx", "cursor"),
+        (f"cursor={FIRST_YEAR}", "cursor"),
+        (f"cursor={LAST_YEAR}", "cursor"),
     ],
 )
 async def test_the_list_names_the_parameter(ada: Person, query: str, field: str) -> None:

@@ -39,7 +39,8 @@ class PooledProviderHttp:
             reply = await self._http.request(
                 request.method, request.url, headers=request.headers, content=request.body or None
             )
-        except (httpx.TransportError, httpx.InvalidURL):
+        except (httpx.TransportError, httpx.InvalidURL, ValueError):
+            # ValueError: host names that IDNA cannot encode.
             raise ProviderUnavailableError from None
         headers = {name.lower(): value for name, value in reply.headers.items()}
         return HttpReply(reply.status_code, headers, reply.content)
