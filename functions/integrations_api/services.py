@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from supabase_integrations.core.service import AuthKind, ServiceDefinition
+from supabase_integrations.core.service import ServiceDefinition
 
 from .dependencies import System, User
 from .responses import ServiceList, ServiceView
@@ -19,13 +19,12 @@ async def list_services(_: User, system: System) -> ServiceList:
 
 
 def _view(service: ServiceDefinition, system: System) -> ServiceView:
-    needs_client = service.auth in (AuthKind.OAUTH2, AuthKind.CLIENT_CREDENTIALS)
     return ServiceView(
         service_name=service.name,
         display_name=service.display_name,
         service_type=service.service_type,
         auth=service.auth,
-        configured=not needs_client or service.name in system.engine.clients,
+        configured=not service.needs_client or service.name in system.engine.clients,
         tenant_param=service.tenant_param or None,
         tenant_pattern=service.tenant_pattern or None,
         scopes=service.scopes,

@@ -8,7 +8,8 @@ from .core.catalogue import Catalogue
 from .core.errors import ConfigurationError
 from .core.oauth_messages import OAuthClient
 from .core.secret import SecretStr
-from .core.service import AuthKind, ServiceDefinition, TokenEndpointAuth
+from .core.service import ServiceDefinition
+from .core.service_kinds import AuthKind, TokenEndpointAuth
 from .resources import catalogue_file
 from .settings import CatalogueSettings, Settings
 

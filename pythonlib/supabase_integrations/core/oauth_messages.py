@@ -14,7 +14,8 @@ from .errors import InvalidValueError
 from .http_messages import HttpRequest
 from .pkce import code_challenge
 from .secret import SecretStr
-from .service import PROTOCOL_PARAMETERS, ServiceDefinition, TokenEndpointAuth
+from .service import PROTOCOL_PARAMETERS, ServiceDefinition
+from .service_kinds import TokenEndpointAuth
 
 _MAX_PARAMETER_LENGTH: Final = 1024
 

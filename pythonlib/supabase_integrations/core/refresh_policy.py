@@ -15,7 +15,8 @@ from .errors import (
     TokenEndpointError,
 )
 from .models import IntegrationStatus, RefreshFailure
-from .service import RefreshKind, ServiceDefinition
+from .service import ServiceDefinition
+from .service_kinds import RefreshKind
 
 MARGIN: Final = timedelta(minutes=5)
 """How long before its end a token is renewed; at most half of its lifetime."""

@@ -6,7 +6,6 @@ The field names are OAuth's (RFC 6749, 7009, 7636, 7662, 8414, 9207) and are the
 
 import re
 import string
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -14,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from .errors import InvalidValueError
 from .models import ServiceType
+from .service_kinds import AccountSource, AuthKind, RefreshKind, TokenEndpointAuth
 
 MAX_TENANT_LENGTH: Final = 255
+MAX_LABEL_LENGTH: Final = 63
+"""Of one label of a host name (RFC 1035 §2.3.4); a tenant may become one."""
 PROTOCOL_PARAMETERS: Final = frozenset(
     {
         *("client_id", "client_secret", "code", "code_challenge", "code_challenge_method", "code_verifier", "dpop_jkt"),
@@ -35,45 +37,6 @@ _API_AUTH: Final = r"^(bearer|basic|header:[A-Za-z0-9_.-]+(=[A-Za-z0-9_-]+)?|(qu
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=128)]
-
-
-class AuthKind(StrEnum):
-    """How a user connects the service."""
-
-    OAUTH2 = "oauth2"
-    CLIENT_CREDENTIALS = "oauth2_client_credentials"
-    API_KEY = "api_key"
-    BASIC = "basic"
-
-
-class TokenEndpointAuth(StrEnum):
-    """How this server proves itself at the token endpoint (RFC 8414 `token_endpoint_auth_methods_supported`)."""
-
-    POST = "client_secret_post"
-    BASIC = "client_secret_basic"
-    NONE = "none"
-
-
-class RefreshKind(StrEnum):
-    """How an access token is renewed."""
-
-    ROTATING = "rotating"
-    """Each reply brings a new refresh token, and the old one must not be used again."""
-    STABLE = "stable"
-    """The first refresh token is kept."""
-    EXCHANGE = "exchange"
-    """The access token itself is traded for a longer-lived one, before it expires."""
-    NONE = "none"
-
-
-class AccountSource(StrEnum):
-    """Where the service says which account a token belongs to."""
-
-    ID_TOKEN = "id_token"
-    TOKEN_REPLY = "token_reply"
-    REQUEST = "request"
-    INTROSPECTION = "introspection"
-    TENANT = "tenant"
 
 
 class _Entry(BaseModel):
@@ -187,6 +150,11 @@ class ServiceDefinition(_Entry):
         return next((name for name in rest if name.endswith("_SECRET")), default)
 
     @property
+    def needs_client(self) -> bool:
+        """Whether this server has to be registered at the service before users can connect it."""
+        return self.auth in (AuthKind.OAUTH2, AuthKind.CLIENT_CREDENTIALS)
+
+    @property
     def needs_tenant(self) -> bool:
         """Whether a connection cannot start before the tenant (such as a shop's host) is known."""
         built_from = (self.authorization_endpoint, self.token_endpoint)
@@ -204,7 +172,8 @@ class ServiceDefinition(_Entry):
             if self.needs_tenant:
                 raise InvalidValueError(name, f"{self.display_name} needs {name}, matching {self.tenant_pattern}")
             return ""
-        if len(tenant) > MAX_TENANT_LENGTH or not re.fullmatch(self.tenant_pattern, tenant):
+        too_long = len(tenant) > MAX_TENANT_LENGTH or any(len(label) > MAX_LABEL_LENGTH for label in tenant.split("."))
+        if too_long or not re.fullmatch(self.tenant_pattern, tenant):
             raise InvalidValueError(name, f"{name} does not match {self.tenant_pattern}")
         return tenant
 

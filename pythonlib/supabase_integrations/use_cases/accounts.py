@@ -8,7 +8,8 @@ from ..core.credentials import OAuthCredentials
 from ..core.errors import AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError
 from ..core.http_messages import HttpRequest
 from ..core.oauth_messages import OAuthClient, account_request, introspection_request
-from ..core.service import AccountRule, AccountSource, ServiceDefinition
+from ..core.service import AccountRule, ServiceDefinition
+from ..core.service_kinds import AccountSource
 from ..port import ProviderHttp
 
 

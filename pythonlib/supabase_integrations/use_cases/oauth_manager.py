@@ -30,7 +30,8 @@ from ..core.oauth_messages import (
     code_exchange_request,
 )
 from ..core.secret import SecretStr
-from ..core.service import AuthKind, ServiceDefinition
+from ..core.service import ServiceDefinition
+from ..core.service_kinds import AuthKind
 from ..core.state import STATE_LIFETIME, new_state, read_state, state_hash
 from ..core.token_reply import parse_token_reply
 from ..port import Clock, ProviderHttp, UserStore

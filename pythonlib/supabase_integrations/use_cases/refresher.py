@@ -30,7 +30,8 @@ from ..core.http_messages import HttpRequest
 from ..core.models import Integration, IntegrationStatus, SealedIntegration
 from ..core.oauth_messages import OAuthClient, access_token_exchange_request, refresh_request
 from ..core.refresh_policy import RefreshReason, decide, failure_of, renewed
-from ..core.service import RefreshKind, ServiceDefinition
+from ..core.service import ServiceDefinition
+from ..core.service_kinds import RefreshKind
 from ..core.token_reply import parse_token_reply
 from ..port import Clock, ProviderHttp, UserStore
 from .credential_vault import CredentialVault

@@ -21,7 +21,8 @@ from ..core.models import (
     ServiceType,
 )
 from ..core.oauth_messages import OAuthClient
-from ..core.service import AuthKind, ServiceDefinition
+from ..core.service import ServiceDefinition
+from ..core.service_kinds import AuthKind
 from ..core.session_check import SessionCheck
 from ..port import SessionChecker, UserStore
 from .accounts import Accounts

@@ -8,7 +8,8 @@ import pytest
 from supabase_integrations.core.account import Account, account_in, account_in_id_token, account_in_reply
 from supabase_integrations.core.errors import AccountUnknownError
 from supabase_integrations.core.http_messages import HttpReply
-from supabase_integrations.core.service import AccountRule, AccountSource
+from supabase_integrations.core.service import AccountRule
+from supabase_integrations.core.service_kinds import AccountSource
 from tests.unit.conftest import load
 
 RULE = AccountRule(source=AccountSource.TOKEN_REPLY, field="team.id", name_field="team.name")
