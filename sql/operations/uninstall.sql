@@ -18,6 +18,8 @@ drop function integrations_private.guard_refresh_lease();
 drop function integrations_private.guard_changed_integration();
 drop function integrations_private.guard_oauth_state();
 drop function integrations_private.record_integration_event();
+drop function integrations_private.refuse_event_flood(uuid);
+drop function integrations_private.acting_role();
 drop function integrations_private.lock_user(uuid);
 drop function integrations_private.acting_for();
 drop function integrations_private.claim_due_refreshes(integer, uuid);
@@ -54,6 +56,7 @@ begin
             ('20261123000200', 'create_allowed_claims'),
             ('20261123000300', 'create_integrations'),
             ('20261123000400', 'create_integration_events'),
+            ('20261123000450', 'create_event_flood_limit'),
             ('20261123000500', 'create_integration_guard'),
             ('20261123000600', 'create_integration_event_trigger'),
             ('20261123000700', 'create_oauth_states'),

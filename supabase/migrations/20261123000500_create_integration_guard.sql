@@ -55,6 +55,8 @@ begin
     if new.refresh_lease_owner is null then
         new.refresh_lease_until := null;
     elsif old.refresh_lease_owner is null or old.refresh_lease_until <= clock then
+        -- Now, while nothing depends on it: whoever ends a lease is not refused for a flood.
+        perform integrations_private.refuse_event_flood(new.user_id);
         new.refresh_lease_until := clock + interval '60 seconds';
     elsif new.refresh_lease_owner = old.refresh_lease_owner then
         new.refresh_lease_until := old.refresh_lease_until;
@@ -68,7 +70,7 @@ end
 $$;
 
 comment on function integrations_private.guard_refresh_lease() is
-    'Gives a lease of 60 seconds to one owner at a time.';
+    'Gives a lease of 60 seconds to one owner at a time, within the flood limit.';
 revoke execute on function integrations_private.guard_refresh_lease() from public, anon, authenticated, service_role;
 
 create trigger guard_integration_lease before update of refresh_lease_owner, refresh_lease_until on public.integrations

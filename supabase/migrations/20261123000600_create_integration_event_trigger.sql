@@ -1,5 +1,4 @@
--- Writes the audit trail, in the same transaction as the change. Security definer because nobody may write events;
--- inside it current_user is the owner, so the actor is read from the role setting, or else from the login.
+-- Writes the audit trail, in the same transaction as the change. Security definer because nobody may write events.
 
 create function integrations_private.record_integration_event() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
@@ -9,7 +8,6 @@ declare
         'credential_version', 'last_error_at', 'last_refreshed_at', 'last_sync_at', 'next_refresh_at',
         'refresh_failures', 'refresh_lease_owner', 'refresh_lease_until', 'updated_at'
     ];
-    actor constant text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     before jsonb;
     changed text[] := '{}';
     happened text;
@@ -37,33 +35,26 @@ begin
             end;
     end case;
 
-    -- Deleting is always possible, and cannot happen more often than creating.
-    if actor = 'authenticated' and tg_op <> 'DELETE' and (
-        select count(*)
-        from (
-            select
-            from public.integration_events as e
-            where e.user_id = new.user_id and e.created_at > now() - interval '1 hour'
-            limit 1000
-        ) as recent
-    ) >= 1000 then
-        raise exception 'too many changes: refused by "integration_events_flood"' using
-            errcode = 'program_limit_exceeded', constraint = 'integration_events_flood',
-            detail = 'A user may change connections about 1,000 times an hour.', hint = 'Try again later.';
+    -- Deleting is always possible, and cannot happen more often than creating. Nor is the end of a lease refused: it
+    -- brings the token of a service that has rotated it, or the reason why there is none. The flood limit refused to
+    -- give the lease, so a full trail grows by one event for each lease that was given before.
+    if tg_op = 'INSERT'
+        or tg_op = 'UPDATE' and (old.refresh_lease_owner is null or new.refresh_lease_owner is not null) then
+        perform integrations_private.refuse_event_flood(new.user_id);
     end if;
 
     insert into public.integration_events (
         user_id, integration_id, service_name, event, actor_role, actor_id, changed_columns
     ) values (
         coalesce(new.user_id, old.user_id), coalesce(new.id, old.id), coalesce(new.service_name, old.service_name),
-        happened, actor, auth.uid(), changed
+        happened, integrations_private.acting_role(), auth.uid(), changed
     );
     return null;
 end
 $$;
 
 comment on function integrations_private.record_integration_event() is
-    'Adds one row to integration_events for each change worth telling; refuses about the 1,000th of a user in an hour.';
+    'Adds one row to integration_events for each change worth telling, within the flood limit.';
 revoke execute on function integrations_private.record_integration_event()
     from public, anon, authenticated, service_role;
 

@@ -72,7 +72,7 @@ class Cluster:
 
     async def push(self, database: str, source: Path | None = None) -> list[str]:
         """Apply migrations with the real tool as the migrating role."""
-        return await push_migrations(self.migrating_url(database), source)
+        return await push_migrations(DatabaseUrl.parse(self.migrating_url(database)), source)
 
     async def drop(self, database: str) -> None:
         """Drop a database and end its sessions."""

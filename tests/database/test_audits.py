@@ -82,14 +82,14 @@ def test_an_audit_says_what_it_looks_for(audit: str) -> None:
 
 
 async def test_the_migrations_pass_every_audit(cluster: Cluster, pushed: str) -> None:
-    assert await run_audits(SecretStr(cluster.migrating_url(pushed)), tuple(AUDITS.values())) == ()
+    assert await run_audits(DatabaseUrl.parse(cluster.migrating_url(pushed)), tuple(AUDITS.values())) == ()
 
 
 async def test_findings_of_all_audits_are_collected(cluster: Cluster, template: str) -> None:
     name = await cluster.clone("offended", template)
     async with await psycopg.AsyncConnection.connect(cluster.url(name), autocommit=True) as connection:
         await connection.execute("grant select on public.integrations to anon")
-    found = await run_audits(SecretStr(cluster.migrating_url(name)), tuple(AUDITS.values()))
+    found = await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), tuple(AUDITS.values()))
     await cluster.retire(name)
 
     assert {finding.audit for finding in found} == {"anonymous_privileges", "grants_beyond_the_list"}
@@ -99,8 +99,8 @@ async def test_findings_of_all_audits_are_collected(cluster: Cluster, template: 
 async def test_a_database_without_our_tables_does_not_pass(cluster: Cluster) -> None:
     name = await cluster.create_hosted("empty")
     with pytest.raises(SchemaMissingError):
-        await run_audits(SecretStr(cluster.migrating_url(name)), tuple(AUDITS.values()))
-    guards = await run_audits(SecretStr(cluster.migrating_url(name)), (AUDITS["guards_missing"],))
+        await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), tuple(AUDITS.values()))
+    guards = await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), (AUDITS["guards_missing"],))
     await cluster.retire(name)
     assert "public.integrations" in {finding.object for finding in guards}
 
@@ -123,13 +123,13 @@ async def test_a_database_without_our_tables_does_not_pass(cluster: Cluster) -> 
 )
 async def test_what_is_no_audit_is_refused(cluster: Cluster, pushed: str, query: str, message: str) -> None:
     with pytest.raises(AuditError, match=message):
-        await run_audits(SecretStr(cluster.migrating_url(pushed)), [Audit("mine", query.encode())])
+        await run_audits(DatabaseUrl.parse(cluster.migrating_url(pushed)), [Audit("mine", query.encode())])
 
 
 async def test_an_unreachable_database_and_a_malformed_url_are_told_apart(cluster: Cluster, pushed: str) -> None:
     wrong = cluster.migrating_url(pushed).replace(cluster.migrating_password.get_secret_value(), "canary-password")
     with pytest.raises(StoreUnavailableError) as unreachable:
-        await run_audits(SecretStr(wrong), ())
+        await run_audits(DatabaseUrl.parse(wrong), ())
     with pytest.raises(ConfigurationError) as malformed:
-        await run_audits(SecretStr("canary-password without an equals sign"), ())
+        await run_audits(DatabaseUrl.parse("canary-password without an equals sign"), ())
     assert "canary" not in str(unreachable.value) + str(malformed.value)

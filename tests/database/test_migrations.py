@@ -63,7 +63,7 @@ async def test_they_apply_and_a_second_push_changes_nothing(cluster: Cluster, pr
 async def test_both_worlds_of_default_privileges_end_the_same(cluster: Cluster, template: str) -> None:
     closed = await cluster.create_hosted("closed", default_privileges="closed")
     await cluster.push(closed)
-    found = await run_audits(SecretStr(cluster.migrating_url(closed)), load_audits(audits_dir()))
+    found = await run_audits(DatabaseUrl.parse(cluster.migrating_url(closed)), load_audits(audits_dir()))
     permissive_copy = await cluster.clone("permissive", template)
     ours = [
         {thing for thing in await take_snapshot(cluster.url(name)) if thing.ours} for name in (closed, permissive_copy)
@@ -96,7 +96,7 @@ async def test_wide_default_privileges_of_a_project_are_seen_by_the_audit(
     migrations = app / "supabase" / "migrations"
     copy_migrations(migrations_dir(), app, now=datetime.now(UTC))
     await cluster.push(project, migrations)
-    found = await run_audits(SecretStr(cluster.migrating_url(project)), load_audits(audits_dir()))
+    found = await run_audits(DatabaseUrl.parse(cluster.migrating_url(project)), load_audits(audits_dir()))
 
     assert {finding.audit for finding in found} == {"grants_beyond_the_list"}
     assert all(finding.detail.startswith("reporting may ") for finding in found)
@@ -166,8 +166,8 @@ async def test_every_object_of_ours_has_a_comment(cluster: Cluster, database: st
 
 
 async def test_supabases_advisors_report_nothing(cluster: Cluster, database: str) -> None:
-    assert await run_advisors(cluster.migrating_url(database), level="warn") == []
-    at_info = await run_advisors(cluster.migrating_url(database), level="info")
+    assert await run_advisors(DatabaseUrl.parse(cluster.migrating_url(database)), level="warn") == []
+    at_info = await run_advisors(DatabaseUrl.parse(cluster.migrating_url(database)), level="info")
     assert {finding.name for finding in at_info} == {"unused_index"}
 
 

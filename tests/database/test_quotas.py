@@ -4,9 +4,7 @@ import asyncio
 import time
 from uuid import uuid4
 
-import psycopg
-
-from tests.database.acts import ENVELOPE, Actor, change, connect_service, refused
+from tests.database.acts import ENVELOPE, Actor, connect_service, refused
 
 FILL = """
     insert into public.integrations (id, service_name, service_type, external_account_id)
@@ -88,52 +86,6 @@ async def test_what_has_expired_is_cleared_away_by_the_next_authorization(owner:
     assert await fate.value("select count(*) from integrations_private.seen_states") == 1
 
 
-async def test_the_audit_trail_cannot_be_flooded(owner: Actor, stranger: Actor, fate: Actor) -> None:
-    integration = await connect_service(owner)
-    await record(fate, owner, 998)
-    await change(owner, integration, status="error")
-    with refused("54000", "integration_events_flood"):
-        await change(owner, integration, status="active")
-    with refused("54000", "integration_events_flood"):
-        await connect_service(owner, external_account_id="another")
-
-    await change(owner, integration, last_sync_at="now")
-    await connect_service(stranger)
-
-
-async def test_a_flooded_trail_stops_neither_the_worker_nor_deleting(
-    owner: Actor, worker: Actor, auth: Actor, fate: Actor
-) -> None:
-    integration = await connect_service(owner)
-    await connect_service(owner, external_account_id="stays until the user goes")
-    await record(fate, owner, 1000)
-    await worker.acting(owner.id).run("update public.integrations set status = 'error' where id = %s", integration)
-    await owner.run("delete from public.integrations where id = %s", integration)
-    await auth.run("delete from auth.users where id = %s", owner.id)
-
-    assert await fate.value("select count(*) from public.integrations") == 0
-
-
-async def test_the_flood_limit_looks_at_the_last_hour(owner: Actor, fate: Actor) -> None:
-    await record(fate, owner, 1000)
-    await fate.run("update public.integration_events set created_at = now() - interval '61 minutes'")
-    await connect_service(owner)
-
-
 async def start(actor: Actor) -> None:
     """Start one authorization."""
     await actor.run("insert into public.oauth_states (state_hash, flow) values (%s, %s)", uuid4().hex * 2, ENVELOPE)
-
-
-async def record(fate: Actor, user: Actor, events: int) -> None:
-    """Put events into a user's trail."""
-    try:
-        await fate.run(
-            "insert into public.integration_events (user_id, integration_id, service_name, event, actor_role)"
-            " select %s, gen_random_uuid(), 'demo_crm', 'integration.updated', 'authenticated'"
-            " from generate_series(1, %s)",
-            user.id,
-            events,
-        )
-    except psycopg.Error as error:
-        raise AssertionError("the trail could not be filled") from error
