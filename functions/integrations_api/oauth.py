@@ -14,6 +14,7 @@ from supabase_integrations.use_cases.oauth_manager import Initiation
 from .callback_answer import answer, refusal
 from .dependencies import System, User
 from .integrations import view
+from .raw_cookies import cookie_value
 from .request_log import current
 from .requests import FinishBody, InitiateBody
 from .responses import FinishedView, InitiatedView
@@ -60,7 +61,9 @@ async def browser_callback(request: Request, system: System) -> Response:
     """
     accepts_json = "application/json" in request.headers.get("accept", "")
     try:
-        end = await system.browser_callback.finish(tuple(request.query_params.multi_items()), request.cookies)
+        end = await system.browser_callback.finish(
+            tuple(request.query_params.multi_items()), lambda name: cookie_value(request.headers.raw, name)
+        )
     except (InvalidCallbackError, InvalidStateError) as error:
         return refusal(error, accepts_json=accepts_json)
     current().user_id = end.user_id

@@ -4,7 +4,7 @@ otherwise.
 Without that proof nothing is exchanged and the database is not read.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
@@ -26,6 +26,7 @@ from .user_integrations import UserIntegrations
 
 OpenFor: TypeAlias = Callable[[str], Awaitable[UserIntegrations]]
 """Opens the tables for an access token, after verifying it."""
+CookieReader: TypeAlias = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ class BrowserCallback:
         self._clock = clock
         self._open_for = open_for
 
-    async def finish(self, parameters: tuple[tuple[str, str], ...], cookies: Mapping[str, str]) -> CallbackEnd:
+    async def finish(self, parameters: tuple[tuple[str, str], ...], cookie_of: CookieReader) -> CallbackEnd:
         """Where the browser goes. A state that does not authenticate ends on our own page, never in a redirect.
 
+        `cookie_of(name)` is the value of the cookie of exactly that name, or None.
         Raises InvalidCallbackError and InvalidStateError, and nothing after the state has been authenticated.
         """
         query = CallbackQuery.parse(parameters)
@@ -88,7 +90,7 @@ class BrowserCallback:
         cookie = cookie_name(state.hash)
         if self._clock.now() >= state.expires_at:
             return CallbackEnd(_failure(StateExpiredError()), redirect_to, cookie)
-        starter = await self._starter(state, cookies.get(cookie))
+        starter = await self._starter(state, cookie_of(cookie))
         if starter is not None:
             return CallbackEnd(await _finish_as(starter, query), redirect_to, cookie, starter.caller.user_id)
         if query.error:

@@ -16,7 +16,7 @@ from supabase_integrations.core.errors import (
 from supabase_integrations.core.http_messages import HttpReply
 from supabase_integrations.core.models import Caller
 from supabase_integrations.core.secret import SecretStr
-from supabase_integrations.use_cases.browser_callback import BrowserCallback, Failed, HandedOn, Stored
+from supabase_integrations.use_cases.browser_callback import BrowserCallback, CookieReader, Failed, HandedOn, Stored
 from supabase_integrations.use_cases.oauth_manager import Initiation, StartedAuthorization
 from tests.unit.conftest import APP_PAGE, World
 from tests.unit.use_cases.test_oauth_manager import DEMO, TOKEN_URL, state_of
@@ -33,10 +33,13 @@ def returned(started: StartedAuthorization, **changes: str) -> Parameters:
     return tuple((name, value) for name, value in parameters.items() if value)
 
 
-def cookies(world: World, caller: Caller, started: StartedAuthorization) -> dict[str, str]:
+NO_COOKIES = dict[str, str]().get
+
+
+def cookies(world: World, caller: Caller, started: StartedAuthorization) -> CookieReader:
     sealed = seal_cookie(world.encryption, caller.access_token, started.state_hash)
     assert sealed is not None
-    return {cookie_name(started.state_hash): sealed}
+    return {cookie_name(started.state_hash): sealed}.get
 
 
 async def test_the_browser_that_started_finishes_by_itself(world: World) -> None:
@@ -52,7 +55,7 @@ async def test_the_browser_that_started_finishes_by_itself(world: World) -> None
 
 async def test_without_the_cookie_nothing_is_exchanged(world: World) -> None:
     started = await begin(world, world.caller())
-    end = await world.browser.finish(returned(started), {})
+    end = await world.browser.finish(returned(started), NO_COOKIES)
     assert isinstance(end.outcome, HandedOn)
     assert end.redirect_to == APP_PAGE
     assert world.service.requests == []
@@ -62,7 +65,7 @@ async def test_without_the_cookie_nothing_is_exchanged(world: World) -> None:
 async def test_the_handle_is_finished_by_the_user_who_started(world: World) -> None:
     caller = world.caller()
     started = await begin(world, caller)
-    end = await world.browser.finish(returned(started), {})
+    end = await world.browser.finish(returned(started), NO_COOKIES)
     assert isinstance(end.outcome, HandedOn)
     query = open_handle(world.encryption, end.outcome.handle, world.clock.now())
     row = await world.user(caller).handle_callback(query)
@@ -73,7 +76,7 @@ async def test_the_handle_is_finished_by_the_user_who_started(world: World) -> N
 async def test_a_victim_who_follows_an_attackers_link_cannot_finish_it(world: World) -> None:
     victim, attacker = world.caller(), world.caller()
     started = await begin(world, attacker)
-    end = await world.browser.finish(returned(started), {})
+    end = await world.browser.finish(returned(started), NO_COOKIES)
     assert isinstance(end.outcome, HandedOn)
     query = open_handle(world.encryption, end.outcome.handle, world.clock.now())
     with pytest.raises(InvalidStateError):
@@ -85,8 +88,9 @@ async def test_a_victim_who_follows_an_attackers_link_cannot_finish_it(world: Wo
 async def test_a_cookie_of_another_flow_is_no_cookie(world: World) -> None:
     caller = world.caller()
     first, second = await begin(world, caller), await begin(world, caller)
-    (value,) = cookies(world, caller, second).values()
-    end = await world.browser.finish(returned(first), {cookie_name(first.state_hash): value})
+    value = cookies(world, caller, second)(cookie_name(second.state_hash))
+    assert value is not None
+    end = await world.browser.finish(returned(first), {cookie_name(first.state_hash): value}.get)
     assert isinstance(end.outcome, HandedOn)
     assert world.service.requests == []
 
@@ -123,20 +127,20 @@ async def test_auth_being_unreachable_leaves_the_rest_to_the_app(world: World) -
 @pytest.mark.parametrize("state", ["", "x", "A" * 107])
 async def test_a_state_that_is_not_ours_never_redirects(world: World, state: str) -> None:
     with pytest.raises(InvalidStateError):
-        await world.browser.finish((("code", "c"), ("state", state)), {})
+        await world.browser.finish((("code", "c"), ("state", state)), NO_COOKIES)
 
 
 async def test_a_page_that_is_allowed_no_more_is_not_redirected_to(world: World) -> None:
     started = await begin(world, world.caller())
     browser = BrowserCallback(world.encryption, ("https://app.example/other",), world.clock, world.open_for)
-    end = await browser.finish(returned(started), {})
+    end = await browser.finish(returned(started), NO_COOKIES)
     assert end.redirect_to is None
 
 
 async def test_an_expired_state_ends_at_the_app_with_its_code(world: World) -> None:
     started = await begin(world, world.caller())
     world.clock.moment += timedelta(minutes=10)
-    end = await world.browser.finish(returned(started), {})
+    end = await world.browser.finish(returned(started), NO_COOKIES)
     assert end.redirect_to == APP_PAGE
     assert isinstance(end.outcome, Failed)
     assert end.outcome.code == "state_expired"
@@ -144,7 +148,7 @@ async def test_an_expired_state_ends_at_the_app_with_its_code(world: World) -> N
 
 async def test_a_services_error_reaches_the_app_without_a_jwt(world: World) -> None:
     started = await begin(world, world.caller())
-    end = await world.browser.finish(returned(started, code="", error="access_denied"), {})
+    end = await world.browser.finish(returned(started, code="", error="access_denied"), NO_COOKIES)
     assert isinstance(end.outcome, Failed)
     assert end.outcome.code == "access_denied"
     assert len(world.database.states) == 1
@@ -190,7 +194,7 @@ def test_queries_that_no_service_sends_are_refused(parameters: Parameters) -> No
 
 async def test_a_handle_ends_with_its_state(world: World) -> None:
     started = await begin(world, world.caller())
-    end = await world.browser.finish(returned(started), {})
+    end = await world.browser.finish(returned(started), NO_COOKIES)
     assert isinstance(end.outcome, HandedOn)
     with pytest.raises(InvalidHandleError):
         open_handle(world.encryption, end.outcome.handle, started.expires_at)
