@@ -18,13 +18,15 @@ import psycopg
 from psycopg import sql
 
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.local.hosted import MIGRATING_ROLE, DefaultPrivileges, prepare_hosted
-from supabase_integrations.local.ports import find_free
-from supabase_integrations.local.postgres import SUPERUSER, THROW_AWAY, PostgresServer
+from supabase_integrations.local.postgres import SUPERUSER, PostgresServer
 from supabase_integrations.local.supabase_cli import push_migrations
+from tests.local_system import free_ports
 
 SERVER_VARIABLE = "TEST_DATABASE_URL"
 
+_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _ROOM = 2 * 1024**3
 
 
@@ -110,9 +112,9 @@ async def running_cluster() -> AsyncIterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="integrations-test-", dir=_memory()) as folder:
         server = PostgresServer(
             data_dir=Path(folder) / "postgres",
-            port=find_free(),
+            port=free_ports(1)[0],
             superuser_password=SecretStr(secrets.token_urlsafe(16)),
-            settings=THROW_AWAY,
+            settings=_THROW_AWAY,
         )
         async with server.running() as postgres, _open(postgres.url()) as cluster:
             yield cluster

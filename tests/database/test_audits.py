@@ -16,7 +16,7 @@ from supabase_integrations.adapters.audits import (
     run_audits,
 )
 from supabase_integrations.core.errors import ConfigurationError, SchemaMissingError, StoreUnavailableError
-from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import audits_dir
 from tests.database.cluster import Cluster
 from tests.database.offences import ACCESS, Offence

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from supabase_integrations.adapters.audits import load_audits, run_audits
-from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.local.migration_copies import copy_migrations
 from supabase_integrations.local.supabase_cli import run_advisors
 from supabase_integrations.resources import audits_dir, migrations_dir

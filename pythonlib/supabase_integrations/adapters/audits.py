@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
-from ..core.errors import ConfigurationError, IntegrationError, SchemaMissingError, StoreUnavailableError
-from ..core.secret import SecretStr
+from ..core.errors import IntegrationError, SchemaMissingError
+from ..database_url import DatabaseUrl
+from .database_connection import Connection, connect
 
 COLUMNS: Final = ("audit", "level", "object", "detail", "remediation")
 """What every audit returns, in this order."""
 
-_CONNECT_SECONDS = 15
 _SCHEMA_IS_MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedObject)
 
 
@@ -62,15 +61,14 @@ def load_audits(folder: Path) -> tuple[Audit, ...]:
     return tuple(Audit(file.stem, file.read_bytes()) for file in sorted(folder.glob("*.sql")))
 
 
-async def run_audits(database_url: SecretStr, audits: Sequence[Audit]) -> tuple[AuditFinding, ...]:
+async def run_audits(database: DatabaseUrl, audits: Sequence[Audit]) -> tuple[AuditFinding, ...]:
     """Run the audits and return their findings; the empty tuple is a pass.
 
     Raises:
-        ConfigurationError: the URL is none. StoreUnavailableError: the database cannot be reached or refuses the login.
+        StoreUnavailableError: the database cannot be reached or refuses the login.
         SchemaMissingError: the tables are not there. AuditError: an audit failed, or is no audit.
     """
-    connection = await _connect(database_url)
-    async with connection:
+    async with await connect(database) as connection:
         await connection.set_read_only(True)
         found: list[AuditFinding] = []
         for audit in audits:
@@ -78,22 +76,7 @@ async def run_audits(database_url: SecretStr, audits: Sequence[Audit]) -> tuple[
         return tuple(found)
 
 
-async def _connect(database_url: SecretStr) -> psycopg.AsyncConnection[tuple[object, ...]]:
-    conninfo = database_url.get_secret_value()
-    try:
-        conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError:
-        # Its message repeats what it could not parse, which may be the password.
-        raise ConfigurationError(
-            "The database URL must look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
-        ) from None
-    try:
-        return await psycopg.AsyncConnection.connect(conninfo, connect_timeout=_CONNECT_SECONDS)
-    except psycopg.OperationalError as error:
-        raise StoreUnavailableError(f"The database cannot be reached: {error}") from error
-
-
-async def _run(connection: psycopg.AsyncConnection[tuple[object, ...]], audit: Audit) -> list[AuditFinding]:
+async def _run(connection: Connection, audit: Audit) -> list[AuditFinding]:
     try:
         cursor = await connection.execute(audit.query)
     except _SCHEMA_IS_MISSING as error:

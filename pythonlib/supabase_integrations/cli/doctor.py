@@ -49,12 +49,13 @@ async def _checks(environment: Mapping[str, str]) -> list[CheckResult]:
 
 
 async def _migrations(database_url: str) -> CheckResult:
+    from ..database_url import DatabaseUrl
     from ..local.migrations import missing_migrations
 
     if not database_url:
         return CheckResult("migrations", ok=True, detail="Not compared: set DATABASE_URL to compare them.")
     try:
-        missing = await missing_migrations(database_url)
+        missing = await missing_migrations(DatabaseUrl.parse(database_url))
     except IntegrationError as error:
         return CheckResult("migrations", ok=False, detail=str(error))
     if missing:

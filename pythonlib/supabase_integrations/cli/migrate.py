@@ -16,17 +16,17 @@ def migrate(database_url: DatabaseUrl = None, env_file: EnvFile = None) -> None:
     """Apply what is missing with Supabase's own `db push`; refuse a project that has another app's migrations."""
     import asyncio
 
+    from ..database_url import DatabaseUrl
     from ..local.migrations import apply_migrations
-    from ..local.supabase_cli import without_password
 
     url = database_url or read_environment(env_file).get("DATABASE_URL")
     if not url:
         raise typer.BadParameter("Name a database, or set DATABASE_URL.", param_hint="--database-url")
-    applied = asyncio.run(apply_migrations(url))
-    where = without_password(url)
+    database = DatabaseUrl.parse(url)
+    applied = asyncio.run(apply_migrations(database))
     if not applied:
-        typer.echo(f"{where} has every migration already.")
+        typer.echo(f"{database.shown} has every migration already.")
         return
     for name in applied:
         typer.echo(f"  {name}")
-    typer.echo(f"Applied {len(applied)} migrations to {where}. `integrations audit` checks what they protect.")
+    typer.echo(f"Applied {len(applied)} migrations to {database.shown}. `integrations audit` checks what they protect.")

@@ -79,4 +79,3 @@ async def overpowered_roles(connection: Connection) -> list[str]:
         """
     )
     return [str(row[0]) for row in await cursor.fetchall()]
-

@@ -47,9 +47,7 @@ class Expectation:
     tables: tuple[ExposedTable, ...]
 
 
-async def read_expectation(
-    postgres: RunningPostgres, migrations: Path, migrating_password: SecretStr
-) -> Expectation:
+async def read_expectation(postgres: RunningPostgres, migrations: Path, migrating_password: SecretStr) -> Expectation:
     """Apply the migrations to a scratch database and read its catalogs."""
     async with pristine_database(postgres, migrations, migrating_password=migrating_password) as pristine:
         return Expectation(await take_snapshot(pristine), tuple(await exposed_tables(pristine)))

@@ -40,13 +40,9 @@ async def prepare_hosted(
             await connection.execute(statement)
 
 
-async def set_password(
-    connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, password: SecretStr
-) -> None:
+async def set_password(connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, password: SecretStr) -> None:
     """Set a role's password without sending it: the server, and its log, see only the SCRAM verifier."""
-    verifier = connection.pgconn.encrypt_password(
-        password.get_secret_value().encode(), role.encode(), b"scram-sha-256"
-    )
+    verifier = connection.pgconn.encrypt_password(password.get_secret_value().encode(), role.encode(), b"scram-sha-256")
     await connection.execute(
         sql.SQL("alter role {} login password {}").format(sql.Identifier(role), sql.Literal(verifier.decode()))
     )
@@ -63,4 +59,3 @@ def _default_privileges(world: DefaultPrivileges) -> list[sql.Composed]:
         for creator in (MIGRATING_ROLE, "supabase_admin")
         for kind in ("tables", "functions", "sequences")
     ]
-

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import psycopg
 
+from supabase_integrations.adapters.database_connection import connect
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import migrations_dir
 
 from .errors import LocalStackError
-from .supabase_cli import push_migrations, without_password
+from .supabase_cli import push_migrations
 
 COPY_PREFIX = "supabase_integrations_"
 """Stands before the name of a file of ours in another app's folder, so that it is recognised there."""
@@ -39,34 +41,36 @@ def migrations_in(folder: Path) -> list[Migration]:
     return [Migration.from_path(path) for path in sorted(folder.glob("*.sql"))]
 
 
-async def recorded_versions(database_url: str) -> set[str]:
+async def recorded_versions(database: DatabaseUrl) -> set[str]:
     """The versions that Supabase's migration history lists; none where there is no history yet."""
-    return {version for version, _ in await _recorded(database_url)}
+    return {version for version, _ in await _recorded(database)}
 
 
-async def missing_migrations(database_url: str) -> list[str]:
+async def missing_migrations(database: DatabaseUrl) -> list[str]:
     """The names of ours that were never applied, be it as our own files or as copies in an app's history."""
-    recorded = await _recorded(database_url)
+    recorded = await _recorded(database)
     known = {version for version, _ in recorded} | {name for _, name in recorded}
     ours = migrations_in(migrations_dir())
     return [file.path.name for file in ours if known.isdisjoint({file.version, COPY_PREFIX + file.name})]
 
 
-async def _recorded(database_url: str) -> list[tuple[str, str]]:
-    try:
-        async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=15) as connection:
+async def _recorded(database: DatabaseUrl) -> list[tuple[str, str]]:
+    async with await connect(database) as connection:
+        try:
             cursor = await connection.execute("select to_regclass('supabase_migrations.schema_migrations')")
             row = await cursor.fetchone()
             if row is None or row[0] is None:
                 return []
             cursor = await connection.execute("select version, name from supabase_migrations.schema_migrations")
             return [(str(version), str(name)) for version, name in await cursor.fetchall()]
-    except psycopg.Error as error:
-        shown = without_password(database_url)
-        raise LocalStackError(f"The database at {shown} cannot be asked for its migrations: {error}") from error
+        except psycopg.Error as error:
+            said = database.conceal(str(error))
+            raise LocalStackError(
+                f"The database at {database.shown} cannot be asked for its migrations: {said}"
+            ) from None
 
 
-async def apply_migrations(database_url: str) -> list[str]:
+async def apply_migrations(database: DatabaseUrl) -> list[str]:
     """Apply what is missing with the real tool and return the names of the files applied.
 
     Raises:
@@ -74,10 +78,10 @@ async def apply_migrations(database_url: str) -> list[str]:
             suggests would corrupt that app's history.
     """
     ours = {migration.version for migration in migrations_in(migrations_dir())}
-    recorded = await recorded_versions(database_url)
+    recorded = await recorded_versions(database)
     if recorded - ours:
         raise ForeignHistoryError(
-            f"The database at {without_password(database_url)} has {len(recorded - ours)} migrations of another app, "
+            f"The database at {database.shown} has {len(recorded - ours)} migrations of another app, "
             "and its history belongs to that app. Put our files into that app's own migrations, and apply them with "
             "its next push:\n"
             "  integrations migrations copy PATH_TO_THE_APP\n"
@@ -85,4 +89,4 @@ async def apply_migrations(database_url: str) -> list[str]:
         )
     if ours <= recorded:
         return []
-    return await push_migrations(database_url)
+    return await push_migrations(database)

@@ -22,15 +22,8 @@ def require_free(port: int, setting: str) -> None:
         raise LocalStackError(f"{reason}. Choose another one with {setting}, or end what uses it.") from error
 
 
-def find_free() -> int:
-    """A port that was free a moment ago, for tests and scratch servers."""
-    return _bind(0)
-
-
-def _bind(port: int) -> int:
+def _bind(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As the servers do it: a port in TIME_WAIT is free, one that is listened on is not.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
-        bound: int = probe.getsockname()[1]
-        return bound

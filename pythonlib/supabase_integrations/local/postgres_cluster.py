@@ -57,9 +57,7 @@ async def _run_initdb(folder: Path, password_file: Path, programs: PostgresProgr
         "--no-sync",
         "--no-instructions",
     ]
-    initdb = await spawn(
-        "initdb", command, log_path=log, env=programs.environment, cwd=EVERYWHERE, user=programs.user
-    )
+    initdb = await spawn("initdb", command, log_path=log, env=programs.environment, cwd=EVERYWHERE, user=programs.user)
     try:
         status = await initdb.wait()
     finally:

@@ -12,6 +12,7 @@ from supabase_integrations.core.secret import SecretStr
 from .catalog import Connection
 from .errors import LocalStackError
 from .hosted import MIGRATING_ROLE, DefaultPrivileges, prepare_hosted
+from .migrations import migrations_in
 from .postgres import RunningPostgres
 
 _DATABASE = "integrations_pristine"
@@ -53,19 +54,13 @@ async def _recreate(postgres: RunningPostgres) -> None:
 
 async def _drop(postgres: RunningPostgres) -> None:
     async with await psycopg.AsyncConnection.connect(postgres.url(), autocommit=True) as connection:
-        await connection.execute(
-            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(_DATABASE))
-        )
+        await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(_DATABASE)))
 
 
 async def _apply(url: str, migrations: Path) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        for name, script in _read(migrations):
+        for migration in migrations_in(migrations):
             try:
-                await connection.execute(script)
+                await connection.execute(migration.path.read_bytes())
             except psycopg.Error as error:
-                raise LocalStackError(f"{name} does not apply to an empty project: {error}") from error
-
-
-def _read(migrations: Path) -> list[tuple[str, bytes]]:
-    return [(migration.name, migration.read_bytes()) for migration in sorted(migrations.glob("*.sql"))]
+                raise LocalStackError(f"{migration.path.name} does not apply to an empty project: {error}") from error

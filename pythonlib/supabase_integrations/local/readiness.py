@@ -11,7 +11,7 @@ _POLL_SECONDS = 0.02
 
 
 def loopback_client() -> httpx.AsyncClient:
-    """An HTTP client for this machine: no proxy, no cookies kept by default settings of the environment."""
+    """An HTTP client for this machine: proxies and other settings of the environment do not apply to it."""
     return httpx.AsyncClient(trust_env=False, timeout=10)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from supabase_integrations.core.errors import ConfigurationError
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.database_url import DatabaseUrl
 
 from .ports import HOST
 
@@ -19,7 +20,7 @@ class ExternalSupabase:
 
     url: str
     publishable_key: SecretStr
-    database_url: SecretStr | None
+    database: DatabaseUrl | None
     """As the migrating role; without it the migrations are left to the developer."""
 
 
@@ -78,7 +79,8 @@ class LocalSettings:
 
 
 def _external(given: Mapping[str, str]) -> ExternalSupabase | None:
-    url, key = given.get("SUPABASE_URL"), given.get("SUPABASE_PUBLISHABLE_KEY")
+    url = given.get("SUPABASE_URL")
+    key = given.get("SUPABASE_PUBLISHABLE_KEY") or given.get("SUPABASE_ANON_KEY")
     if not url and not key:
         return None
     if not url or not key:
@@ -86,8 +88,8 @@ def _external(given: Mapping[str, str]) -> ExternalSupabase | None:
         raise ConfigurationError(
             f"{missing} is missing. Set both to use a Supabase of your own, or neither to have one started."
         )
-    database_url = given.get("DATABASE_URL")
-    return ExternalSupabase(url.rstrip("/"), SecretStr(key), SecretStr(database_url) if database_url else None)
+    database = given.get("DATABASE_URL")
+    return ExternalSupabase(url.rstrip("/"), SecretStr(key), DatabaseUrl.parse(database) if database else None)
 
 
 def _port(name: str, value: str) -> int:

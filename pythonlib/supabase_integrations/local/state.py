@@ -29,7 +29,6 @@ _OURS = (
     "lite.toml",
     "demo-crm.jsonl",
     "demo-crm.jsonl.draft",
-    "journal",
     "logs",
     "secrets.json",
     "dev.json",
@@ -61,7 +60,7 @@ class Description:
 
 
 class StateDirectory:
-    """The files of one local system. Entering it takes the lock."""
+    """The files of one local system. `locked` holds it for one process; the rest expects to be called by that one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()

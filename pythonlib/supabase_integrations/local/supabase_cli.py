@@ -1,7 +1,8 @@
 """Supabase's own command line: applies migrations and runs the dashboard's advisors.
 
-    await push_migrations("postgresql://postgres:…@127.0.0.1:54322/postgres?sslmode=disable")
-    findings = await run_advisors(database_url, level="warn")          # [] = nothing to report
+    database = DatabaseUrl.parse("postgresql://postgres:…@127.0.0.1:54322/postgres?sslmode=disable")
+    await push_migrations(database)
+    findings = await run_advisors(database, level="warn")              # [] = nothing to report
 
 Both raise `SupabaseCliError` with what the tool said. The password travels in PGPASSWORD: neither this process's
 messages nor the list of processes shows it. The tool sees a folder of its own, so it leaves nothing in a clone.
@@ -16,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import SplitResult, unquote, urlsplit
 
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import clone_root, migrations_dir
 
 from .errors import LocalStackError
@@ -42,22 +43,22 @@ class Finding:
     detail: str
 
 
-async def push_migrations(database_url: str, source: Path | None = None) -> list[str]:
+async def push_migrations(database: DatabaseUrl, source: Path | None = None) -> list[str]:
     """Apply those migrations of `source` (by default ours) that the database has not recorded; return their names."""
     with tempfile.TemporaryDirectory(prefix="supabase-push-") as folder:
         workdir = Path(folder)
         await asyncio.to_thread(_prepare_workdir, workdir, source or migrations_dir())
-        answer = await _run(["db", "push"], database_url, workdir)
+        answer = await _run(["db", "push"], database, workdir)
     return [str(name) for name in _listed(answer, "migrations")]
 
 
-async def run_advisors(database_url: str, *, level: Level = "warn") -> list[Finding]:
+async def run_advisors(database: DatabaseUrl, *, level: Level = "warn") -> list[Finding]:
     """Run the security and performance advisors and return the findings of `level` and above."""
     with tempfile.TemporaryDirectory(prefix="supabase-advisors-") as folder:
         workdir = Path(folder)
         await asyncio.to_thread(_prepare_workdir, workdir, None)
         answer = await _run(
-            ["db", "advisors", "--type", "all", "--level", level, "--fail-on", "none"], database_url, workdir
+            ["db", "advisors", "--type", "all", "--level", level, "--fail-on", "none"], database, workdir
         )
     return [
         Finding(str(item.get("name")), str(item.get("level")), str(item.get("detail")))
@@ -80,27 +81,17 @@ def find_supabase_cli() -> Path:
     raise SupabaseCliError(f"Supabase's command line is not installed. Install it with: {install}")
 
 
-def without_password(database_url: str) -> str:
-    """The URL as it may be shown and passed on a command line."""
-    parts = _parse(database_url)
-    user = f"{parts.username}@" if parts.username else ""
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return parts._replace(netloc=f"{user}{host}{port}").geturl()
-
-
-async def _run(command: Sequence[str], database_url: str, workdir: Path) -> Mapping[str, object]:
+async def _run(command: Sequence[str], database: DatabaseUrl, workdir: Path) -> Mapping[str, object]:
     arguments = ["--yes", "--workdir", str(workdir), "--output-format", "json", *command]
-    password = _parse(database_url).password
     # A home of its own: it would leave settings in the developer's.
     environment = {**os.environ, **_TELEMETRY_OFF, "HOME": str(workdir)}
     environment.pop("PGPASSWORD", None)
-    if password:
-        environment["PGPASSWORD"] = unquote(password)
+    if database.password:
+        environment["PGPASSWORD"] = database.password.get_secret_value()
     process = await asyncio.create_subprocess_exec(
         find_supabase_cli(),
         *arguments,
-        f"--remote={without_password(database_url)}",
+        f"--remote={database.without_password}",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -115,7 +106,7 @@ async def _run(command: Sequence[str], database_url: str, workdir: Path) -> Mapp
         raise
     answer = _parse_answer(stdout)
     if process.returncode != 0 or "error" in answer:
-        raise SupabaseCliError(_explain(command, answer, stderr.decode("utf-8", "replace")))
+        raise SupabaseCliError(database.conceal(_explain(command, answer, stderr.decode("utf-8", "replace"))))
     return answer
 
 
@@ -125,13 +116,6 @@ def _prepare_workdir(workdir: Path, source: Path | None) -> None:
     (workdir / "supabase" / "config.toml").write_text('project_id = "supabase-integrations"\n')
     for migration in sorted(source.glob("*.sql")) if source else ():
         shutil.copyfile(migration, target / migration.name)
-
-
-def _parse(database_url: str) -> SplitResult:
-    parts = urlsplit(database_url)
-    if parts.scheme not in ("postgres", "postgresql") or not parts.hostname:
-        raise SupabaseCliError("The database URL must look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
-    return parts
 
 
 def _parse_answer(stdout: bytes) -> Mapping[str, object]:

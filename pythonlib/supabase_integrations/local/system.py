@@ -11,13 +11,14 @@ from supabase_integrations.settings import CALLBACK_PATH
 from .api import Api
 from .demo import DemoService
 from .errors import LocalStackError
+from .external import require_protection, use_supabase
 from .ports import require_free
 from .processes import Processes
 from .readiness import loopback_client
 from .secrets import LocalSecrets
 from .settings import LocalSettings
 from .state import Description, StateDirectory
-from .supabase import Progress, Supabase, SupabaseStarter, use_supabase
+from .supabase import Progress, Supabase, SupabaseStarter
 from .together import together
 
 
@@ -80,6 +81,9 @@ class _Start:
         supabase, _ = await together(self._supabase(), demo.start(self._processes, self._http))
         self._progress("Starting the API")
         await self._api(supabase, demo).start(self._processes, self._http)
+        if self._settings.supabase:
+            self._progress("Checking that strangers read nothing")
+            await require_protection(self._http, self._settings.api_url, self._settings.supabase)
         return self._describe(supabase, demo)
 
     async def _supabase(self) -> Supabase:
@@ -106,7 +110,7 @@ class _Start:
             api_url=self._settings.api_url,
             supabase_url=supabase.url,
             publishable_key=supabase.publishable_key.get_secret_value(),
-            database_url=supabase.database_url.get_secret_value() if supabase.database_url else "",
+            database_url=supabase.database.url.get_secret_value() if supabase.database else "",
             jwt_secret=supabase.jwt_secret.get_secret_value() if supabase.jwt_secret else "",
             demo_url=demo.url,
             pids={"dev": os.getpid(), **self._processes.pids},

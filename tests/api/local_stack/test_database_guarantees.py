@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.local.hosted import prepare_hosted
 from supabase_integrations.local.postgres import PostgresServer
 from supabase_integrations.local.supabase_cli import push_migrations, run_advisors
@@ -67,7 +68,7 @@ def test_no_secret_key_opens_the_data_api(running: LocalSystem) -> None:
 
 def test_the_advisors_find_nothing_in_the_running_database(running: LocalSystem) -> None:
     """What the dashboard's own advisors say of our tables, at the level that people act upon."""
-    findings = asyncio.run(run_advisors(running.database_url, level="warn"))
+    findings = asyncio.run(run_advisors(DatabaseUrl.parse(running.database_url), level="warn"))
 
     assert [finding for finding in findings if "integration" in finding.detail] == []
 
@@ -83,11 +84,11 @@ def test_foreign_migration_history_is_refused_and_the_way_out_works(
     asyncio.run(_create_hosted_project(dev, "foreign_app"))
     login = urlsplit(running.database_url).netloc
     database_url = f"postgresql://{login}/foreign_app?sslmode=disable"
-    asyncio.run(push_migrations(database_url, own.parent))
+    asyncio.run(push_migrations(DatabaseUrl.parse(database_url), own.parent))
 
     refused = integrations("migrate", "--database-url", database_url)
     copied = integrations("migrations", "copy", str(app))
-    pushed = asyncio.run(push_migrations(database_url, own.parent))
+    pushed = asyncio.run(push_migrations(DatabaseUrl.parse(database_url), own.parent))
     again = integrations("migrations", "copy", str(app))
 
     assert refused.returncode == 1
@@ -176,4 +177,3 @@ async def _create_hosted_project(dev: DevProcess, database: str) -> None:
         migrating_password=SecretStr(secrets["migrating_password"]),
         auth_schema=True,
     )
-

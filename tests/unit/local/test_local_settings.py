@@ -58,8 +58,27 @@ def test_a_supabase_of_ones_own_is_used_with_its_database() -> None:
 
     assert settings.supabase is not None
     assert settings.supabase.url == "http://127.0.0.1:54321"
-    assert settings.supabase.database_url is not None
+    assert settings.supabase.database is not None
+    assert settings.supabase.database.shown == "postgresql://postgres@127.0.0.1:54322/postgres"
     assert "canary" not in repr(settings)
+
+
+def test_the_older_name_of_the_publishable_key_is_read_too() -> None:
+    settings = LocalSettings.from_environment(
+        {"SUPABASE_URL": "http://127.0.0.1:54321", "SUPABASE_ANON_KEY": "canary-anon-key"}
+    )
+
+    assert settings.supabase is not None
+    assert settings.supabase.publishable_key.get_secret_value() == "canary-anon-key"
+
+
+def test_a_malformed_database_address_is_refused_without_showing_it() -> None:
+    own = {"SUPABASE_URL": "http://127.0.0.1:54321", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"}
+
+    with pytest.raises(ConfigurationError, match="Percent-encode the password") as refused:
+        LocalSettings.from_environment({**own, "DATABASE_URL": "postgresql://postgres:can#ary@127.0.0.1/postgres"})
+
+    assert "ary" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,22 @@
+"""Direct connections to the database, for operators' commands alone: no request of a user ever takes this way."""
+
+from typing import Final
+
+import psycopg
+
+from ..core.errors import StoreUnavailableError
+from ..database_url import DatabaseUrl
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+
+_CONNECT_SECONDS: Final = 15
+
+
+async def connect(database: DatabaseUrl) -> Connection:
+    """Connect as the user of the URL. Raises StoreUnavailableError, which names the database without the password."""
+    try:
+        return await psycopg.AsyncConnection.connect(database.url.get_secret_value(), connect_timeout=_CONNECT_SECONDS)
+    except (psycopg.Error, ValueError) as error:
+        said = database.conceal(str(error))
+        # Without the cause: libpq's message may repeat what it could not parse.
+        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}") from None
