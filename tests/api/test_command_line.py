@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+import psycopg
 import pytest
 
 from tests import canaries
@@ -77,6 +78,28 @@ def test_doctor_says_what_to_do(environment: Environment, changes: dict[str, str
     assert "Traceback" not in ill.stderr
 
 
+@pytest.mark.parametrize("command", ["migrate", "doctor", "audit"])
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://postgres:canary#pa/ss@127.0.0.1:1/x", "Percent-encode the password"),
+        ("postgresql://postgres:can%ary@127.0.0.1:1/x", "Percent-encode the password"),
+        ("postgresql://postgres:canary@ary@127.0.0.1:1/x", "Percent-encode the password"),
+        ("postgresql://postgres:canary@127.0.0.1:1/x?sslmode=canary", "127.0.0.1:1/x cannot be reached"),
+        ("postgresql://postgres:canary%23ary@127.0.0.1:1/x", "127.0.0.1:1/x cannot be reached"),
+    ],
+)
+def test_no_command_repeats_the_password_of_a_database(
+    environment: Environment, command: str, url: str, told: str
+) -> None:
+    refused = run(command, environment=environment, DATABASE_URL=url)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode == 1
+    assert told in said
+    assert "Traceback" not in said
+    assert not [part for part in ("canary", "can%ary", "pa/ss") if part in said]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -109,6 +132,19 @@ def test_serve_names_a_port_that_is_taken(environment: Environment) -> None:
 def test_the_audits_pass_on_the_running_system(environment: Environment) -> None:
     audited = run("audit", environment=environment)
     assert audited.returncode == 0, audited.stdout
+
+
+async def test_an_audit_names_its_objects_unbroken_in_a_narrow_pipe(
+    environment: Environment, local_system: LocalSystem
+) -> None:
+    view = "public.a_view_that_somebody_gave_a_name_longer_than_any_column"
+    async with await psycopg.AsyncConnection.connect(local_system.database_url, autocommit=True) as connection:
+        await connection.execute(f"create view {view} as select id from public.integrations".encode())
+        audited = run("audit", environment=environment, COLUMNS="40")
+        await connection.execute(f"drop view {view}".encode())
+    assert audited.returncode == 1
+    assert f"ERROR {view} (views_past_rls)\n" in audited.stdout
+    assert f"  alter view {view} set (security_invoker = true);\n" in audited.stdout
 
 
 def test_migrating_again_changes_nothing(environment: Environment) -> None:
