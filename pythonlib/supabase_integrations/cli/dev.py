@@ -29,6 +29,7 @@ def dev(
 ) -> None:
     """Start Postgres, Supabase Auth and Data API, the demo service and the API, and keep them running."""
     import asyncio
+    import contextlib
 
     from rich.console import Console
 
@@ -46,7 +47,9 @@ def dev(
 
     system = run_local_system(settings, progress=progress, ready=lambda description: _welcome(console, description))
     asyncio.run(run_until_stopped(system, parent=parent))
-    console.print("Stopped. The data is kept; RESET=1 starts over.")
+    # A terminal that was closed takes no more lines.
+    with contextlib.suppress(OSError):
+        console.print("Stopped. The data is kept; RESET=1 starts over.")
 
 
 def _welcome(console: "Console", description: "Description") -> None:

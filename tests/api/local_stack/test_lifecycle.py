@@ -14,6 +14,9 @@ import pytest
 from tests.api.local_stack.keeper import sign_in, sign_up
 from tests.local_system import DevProcess, LocalSystem, is_alive
 
+_TERMINAL = "import pty, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); pty.spawn(sys.argv[1:])"
+"""A terminal that runs its arguments as the leader of its session, and is closed by its end."""
+
 
 def ended(pids: dict[str, int], seconds: float = 15) -> bool:
     """Whether all processes end within the time."""
@@ -120,6 +123,29 @@ def test_a_killed_parent_ends_the_system(stopped: DevProcess) -> None:
 
     parent.kill()
     parent.wait()
+
+    assert ended(system.pids)
+    assert not stopped.dev_json.exists()
+
+
+def test_a_closed_terminal_ends_the_system(stopped: DevProcess, tmp_path: Path) -> None:
+    """As with `ssh -t HOST make dev`: make leads the session, so it alone is told, and it waits for its command."""
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f"dev:\n\t@exec '{sys.executable}' -m supabase_integrations dev --parent $$PPID\n")
+    terminal = subprocess.Popen(
+        [sys.executable, "-c", _TERMINAL, "make", "--file", str(makefile)],
+        env=stopped.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not stopped.dev_json.exists():
+        assert terminal.poll() is None
+        time.sleep(0.05)
+    system = LocalSystem.read(stopped.dev_json)
+
+    terminal.kill()
+    terminal.wait()
 
     assert ended(system.pids)
     assert not stopped.dev_json.exists()
