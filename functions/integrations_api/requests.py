@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from uuid import UUID
 
+import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,6 +23,8 @@ from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCrede
 from supabase_integrations.core.models import ServiceType
 
 _MAX_DEPTH: Final = 8
+_MAX_CONFIG_BYTES: Final = 12_000
+"""The database keeps 16 KiB of jsonb's own, wider spelling; an authorization seals the config into as much."""
 _MAX_INTEGER: Final = 2**53
 """Beyond it JavaScript and jsonb readers do not agree on what was written (RFC 8259 §6)."""
 
@@ -63,7 +66,10 @@ def _clean_json(value: Any, depth: int = 0) -> Any:
 def _config(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError("must be an object")
-    return _clean_json(value)
+    clean = _clean_json(value)
+    if len(orjson.dumps(clean)) > _MAX_CONFIG_BYTES:
+        raise ValueError(f"must be at most {_MAX_CONFIG_BYTES} bytes of JSON")
+    return clean
 
 
 def _utc(moment: datetime) -> datetime:
@@ -99,10 +105,12 @@ class BasicBody(_Body):
 
 
 class TokenBody(_Body):
-    """Tokens of an OAuth service that were obtained elsewhere, by the same OAuth app."""
+    """A token of an OAuth service that the user holds already.
+
+    No refresh token: the service would be asked to renew it with this server's own client, for whoever brought it.
+    """
 
     access_token: Secret
-    refresh_token: Secret | None = None
     expires_at: Moment | None = None
     scopes: Annotated[list[Annotated[Text, StringConstraints(min_length=1, max_length=256)]], Field(max_length=100)] = (
         Field(default_factory=list)
@@ -124,7 +132,6 @@ def credentials_in(body: CredentialsBody, now: datetime) -> Credentials:
             return OAuthCredentials(
                 access_token=body.access_token,
                 issued_at=now,
-                refresh_token=body.refresh_token,
                 expires_at=min(body.expires_at, latest) if body.expires_at else None,
                 scopes=tuple(body.scopes),
             )

@@ -83,7 +83,7 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
             catalogue=catalogue,
             clients=clients,
             oauth=oauth,
-            accounts=Accounts(provider_http),
+            accounts=Accounts(provider_http, clock),
             vault=vault,
             connections=connections,
             refresher=Refresher(catalogue, clients, vault, provider_http, clock),

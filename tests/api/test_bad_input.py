@@ -45,6 +45,7 @@ CREATE = [
     ({**SCRIPTED, "credentials": {"access_token": "a", "expires_at": "0001-01-01T00:00:00+14:00"}}, "credentials"),
     ({**SCRIPTED, "credentials": {"access_token": "a", "expires_at": "9999-12-31T23:59:59-14:00"}}, "credentials"),
     ({"service_name": "shopify", "config": {"shop": f"{'a' * 70}.myshopify.com"}, **TOKEN}, "config.shop"),
+    ({**SCRIPTED, "credentials": {"access_token": "a", "refresh_token": "stolen"}}, "credentials"),
     ({**KEYED, "config": []}, "config"),
     ({**KEYED, "config": {"a": "b\0"}}, "config"),
     ({**KEYED, "config": {"a\0": 1}}, "config"),
@@ -220,6 +221,7 @@ async def test_the_list_names_the_parameter(ada: Person, query: str, field: str)
         ({**SCRIPTED, "integration_id": "x"}, "integration_id"),
         ({**SCRIPTED, "client_id": "mine"}, "client_id"),
         ({"service_name": "shopify"}, "config.shop"),
+        ({**SCRIPTED, "config": {"a": "x" * 20_000}}, "config"),
         ({"service_name": "keyed"}, "service_name"),
     ],
 )

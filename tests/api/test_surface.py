@@ -80,7 +80,6 @@ async def test_a_password_is_stored_for_services_that_want_one(ada: Person) -> N
 async def test_a_token_the_user_holds_is_checked_with_the_service(ada: Person, scripted: ScriptedService) -> None:
     tokens = {
         "access_token": canaries.ACCESS_TOKEN,
-        "refresh_token": canaries.REFRESH_TOKEN,
         "expires_at": "2030-01-01T00:00:00+02:00",
         "scopes": ["read"],
     }

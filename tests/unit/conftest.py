@@ -43,6 +43,16 @@ tenant_param = "host"
 tenant_pattern = "^[a-z]+\\\\.example$"
 api_base_url = "https://{host}/api"
 
+[service.tenanted]
+display_name = "Tenanted"
+service_type = "crm"
+tenant_param = "shop"
+tenant_pattern = "^[a-z]+\\\\.tenants\\\\.example$"
+authorization_endpoint = "https://{shop}/authorize"
+token_endpoint = "https://{shop}/token"
+api_base_url = "https://{shop}"
+account_id_from = { source = "request", request = "GET /me", field = "id" }
+
 [service.plain]
 display_name = "Plain"
 service_type = "analytics"
@@ -118,7 +128,7 @@ class World:
             catalogue=self.catalogue,
             clients=self.clients,
             oauth=self.oauth,
-            accounts=Accounts(self.service),
+            accounts=Accounts(self.service, self.clock),
             vault=self.vault,
             connections=Connections(self.vault),
             refresher=Refresher(self.catalogue, self.clients, self.vault, self.service, self.clock, Random(1)),

@@ -162,7 +162,9 @@ class FakeStore:
         changed = replace(
             row,
             credential_version=seen_version + 1,
-            status=replacement.status,
+            status=replacement.status or row.status,
+            config=row.config if replacement.config is None else replacement.config,
+            last_sync_at=replacement.last_sync_at or row.last_sync_at,
             scopes=replacement.scopes,
             expires_at=replacement.expires_at,
             next_refresh_at=replacement.next_refresh_at,

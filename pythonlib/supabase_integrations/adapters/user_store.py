@@ -152,7 +152,6 @@ class PostgrestUserStore:
         """
         values: dict[str, object] = {
             "credentials": replacement.envelope,
-            "status": replacement.status,
             "scopes": replacement.scopes,
             "expires_at": replacement.expires_at,
             "next_refresh_at": replacement.next_refresh_at,
@@ -162,8 +161,13 @@ class PostgrestUserStore:
             "refresh_failures": 0,
             "refresh_lease_owner": None,
         }
-        if replacement.display_name is not None:
-            values["display_name"] = replacement.display_name
+        kept_where_none = {
+            "display_name": replacement.display_name,
+            "status": replacement.status,
+            "config": replacement.config,
+            "last_sync_at": replacement.last_sync_at,
+        }
+        values |= {column: value for column, value in kept_where_none.items() if value is not None}
         query = (
             self._change(integration_id, values)
             .eq("refresh_lease_owner", lease_owner)

@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from .errors import AccountUnknownError
+from .errors import AccountUnknownError, CredentialsRejectedError
 from .http_messages import HttpReply
 from .service import AccountRule, ServiceDefinition
+from .service_kinds import AccountSource
 
 MAX_ACCOUNT_ID_LENGTH = 255
 MAX_DISPLAY_NAME_LENGTH = 200
@@ -45,6 +46,8 @@ def account_in_reply(reply: HttpReply, rule: AccountRule) -> Account:
         raise AccountUnknownError from None
     if not 200 <= reply.status < 300 or not isinstance(fields, dict):
         raise AccountUnknownError
+    if rule.source is AccountSource.INTROSPECTION and fields.get("active") is False:
+        raise CredentialsRejectedError
     return account_in(fields, rule)
 
 

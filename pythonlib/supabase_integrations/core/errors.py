@@ -109,7 +109,7 @@ class ReauthorizationRequiredError(IntegrationError):
 
 
 class NotResumableError(IntegrationError):
-    """This connection is not paused. Where it needs authorization, start one with its integration_id."""
+    """This connection has stopped for another reason than a pause: start an authorization with its integration_id."""
 
     code = "not_resumable"
 

@@ -102,15 +102,16 @@ class NewIntegration:
 
 @dataclass(frozen=True, slots=True)
 class CredentialReplacement:
-    """New credentials for an existing row, with the copies that are kept beside them for display and queries."""
+    """New credentials for an existing row, with what is written beside them. None keeps a column as it is."""
 
     envelope: str = field(repr=False)
     scopes: tuple[str, ...]
     expires_at: datetime | None
     next_refresh_at: datetime | None
     display_name: str | None = None
-    """Kept as it is where None."""
-    status: IntegrationStatus = IntegrationStatus.ACTIVE
+    status: IntegrationStatus | None = None
+    config: JsonObject | None = None
+    last_sync_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

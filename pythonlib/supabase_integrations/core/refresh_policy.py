@@ -20,6 +20,8 @@ from .service_kinds import RefreshKind
 
 MARGIN: Final = timedelta(minutes=5)
 """How long before its end a token is renewed; at most half of its lifetime."""
+SHORTEST_AGE: Final = timedelta(seconds=5)
+"""A token younger than this is not renewed on request: it is what came of somebody else's request just now."""
 FIRST_WAIT: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = timedelta(hours=1)
 """The bounds of the wait after a failure that may pass."""
@@ -64,7 +66,7 @@ def decide(
     due_at = refresh_due_at(credentials, service)
     if expired:
         return RefreshDecision(True, RefreshReason.EXPIRED)
-    if requested:
+    if requested and now - credentials.issued_at >= SHORTEST_AGE:
         return RefreshDecision(True, RefreshReason.REQUESTED)
     if due_at is not None and now >= due_at:
         return RefreshDecision(True, RefreshReason.EXPIRES_SOON)

@@ -5,6 +5,7 @@ status.
 import math
 import re
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -22,8 +23,12 @@ from .http_messages import HttpReply, retry_after
 from .secret import SecretStr
 from .service import ServiceDefinition
 
-_MAX_TOKEN_LENGTH: Final = 16_384
+_MAX_TOKEN_LENGTH: Final = 12_288
 _MAX_LIFETIME: Final = timedelta(days=3650)
+_SCOPE: Final = re.compile(r"[!-~]{1,256}")
+MAX_SCOPES: Final = 100
+_MAX_SCOPES_LENGTH: Final = 8192
+"""Of all scopes together, so that two tokens and they always fit into one envelope."""
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "text/plain"})
 _CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
@@ -142,9 +147,15 @@ def _lifetime(value: object) -> timedelta | None:
 
 
 def _scopes(value: object) -> tuple[str, ...]:
-    """Space separated by RFC 6749 §3.3; commas and lists exist in the wild."""
+    """Space separated by RFC 6749 §3.3; commas and lists exist in the wild.
+
+    What is no scope token is left out: the database would refuse it, and a token that was renewed would be lost.
+    """
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value)
     if not isinstance(value, list):
         return ()
-    return tuple(dict.fromkeys(scope for scope in value if isinstance(scope, str) and 0 < len(scope) <= 256))[:100]
+    known = dict.fromkeys(scope for scope in value if isinstance(scope, str) and _SCOPE.fullmatch(scope))
+    lengths = accumulate(len(scope) for scope in known)
+    short = [scope for scope, length in zip(known, lengths, strict=True) if length <= _MAX_SCOPES_LENGTH]
+    return tuple(short[:MAX_SCOPES])

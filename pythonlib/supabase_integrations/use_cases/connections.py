@@ -14,7 +14,7 @@ from ..core.errors import (
     InvalidValueError,
 )
 from ..core.json_types import JsonObject, JsonValue
-from ..core.models import Integration, NewIntegration
+from ..core.models import Integration, IntegrationChanges, IntegrationStatus, NewIntegration
 from ..core.service import ServiceDefinition
 from ..port import UserStore
 from .credential_vault import CredentialVault, copies
@@ -87,6 +87,7 @@ class Connections:
             connection.payload,
             connection.service,
             display_name=connection.account.display_name,
+            changes=IntegrationChanges(status=IntegrationStatus.ACTIVE),
         )
 
     async def _replace_winner(self, store: UserStore, connection: Connection) -> Integration:

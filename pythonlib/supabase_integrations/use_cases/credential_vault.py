@@ -1,6 +1,7 @@
 """Writing credentials into a user's rows: sealed to their place, fenced by the lease, retried over a short outage."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
@@ -8,18 +9,24 @@ from uuid import UUID, uuid4
 from ..core.associated_data import AssociatedData, Purpose
 from ..core.credentials import CredentialPayload, OAuthCredentials, from_json, to_json
 from ..core.encryption import Encryption
-from ..core.errors import IntegrationBusyError, StoreUnavailableError
-from ..core.models import CredentialReplacement, Integration, SealedIntegration
+from ..core.errors import IntegrationBusyError, IntegrationError, StoreUnavailableError
+from ..core.lease import pauses
+from ..core.models import (
+    CredentialReplacement,
+    Integration,
+    IntegrationChanges,
+    IntegrationStatus,
+    SealedIntegration,
+)
 from ..core.refresh_policy import refresh_due_at
 from ..core.service import ServiceDefinition
 from ..port import Clock, UserStore
 
-_BUSY_WAIT: Final = 0.25
-"""Seconds between two attempts to take a lease that somebody else holds."""
-_BUSY_ATTEMPTS: Final = 80
-"""20 s in all: a refresh takes less, and a caller waits no longer."""
+_STOPPED: Final = (IntegrationStatus.ERROR, IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
 _OUTAGE_WAITS: Final = (0.5, 1.0, 2.0)
 """Seconds before each further attempt at a write that must not be lost."""
+
+_NO_CHANGES: Final = IntegrationChanges()
 
 T = TypeVar("T")
 
@@ -53,11 +60,17 @@ class CredentialVault:
         service: ServiceDefinition,
         *,
         display_name: str | None = None,
+        changes: IntegrationChanges = _NO_CHANGES,
     ) -> Integration:
-        """Put new credentials in the place of the old ones, under the row's lease. Raises IntegrationBusyError."""
+        """Put new credentials in the place of the old ones, and other changes with them, under the row's lease.
+
+        Raises IntegrationBusyError.
+        """
         owner = uuid4()
         row = (await self._lease(store, integration_id, owner)).integration
-        return await self.write(store, row, payload, service, lease_owner=owner, display_name=display_name)
+        return await self.write(
+            store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes
+        )
 
     async def write(
         self,
@@ -68,10 +81,12 @@ class CredentialVault:
         *,
         lease_owner: UUID,
         display_name: str | None = None,
+        changes: IntegrationChanges = _NO_CHANGES,
     ) -> Integration:
-        """Write the next version of a leased row's credentials and end the lease.
+        """Write the next version of a leased row's credentials and end the lease, in one statement.
 
-        Raises IntegrationBusyError where the lease has passed to somebody else: nothing was written.
+        What had stopped the connection is over with its credentials; a user's pause is not. Raises IntegrationBusyError
+        where the lease has passed to somebody else: nothing was written.
         """
         version = row.credential_version
         envelope = self.seal(payload, integration_id=row.id, user_id=row.user_id, credential_version=version + 1)
@@ -82,6 +97,9 @@ class CredentialVault:
             expires_at=expires_at,
             next_refresh_at=due_at,
             display_name=display_name,
+            status=changes.status or (IntegrationStatus.ACTIVE if row.status in _STOPPED else None),
+            config=changes.config,
+            last_sync_at=changes.last_sync_at,
         )
         try:
             return await self.persistently(
@@ -89,6 +107,10 @@ class CredentialVault:
             )
         except IntegrationBusyError:
             return await self.written_already(store, row.id, envelope)
+        except IntegrationError:
+            with suppress(IntegrationError):
+                await store.release_lease(row.id, lease_owner)
+            raise
 
     async def persistently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Do a write that would lose something if it were given up at the first outage."""
@@ -110,11 +132,11 @@ class CredentialVault:
         return sealed.integration
 
     async def _lease(self, store: UserStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
-        for _ in range(_BUSY_ATTEMPTS - 1):
+        for pause in pauses():
             try:
                 return await self.persistently(lambda: store.take_lease(integration_id, owner))
             except IntegrationBusyError:
-                await self._clock.sleep(_BUSY_WAIT)
+                await self._clock.sleep(pause)
         return await store.take_lease(integration_id, owner)
 
 

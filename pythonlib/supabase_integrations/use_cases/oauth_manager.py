@@ -93,7 +93,7 @@ class OAuthManager:
         self._http = http
         self._connections = connections
         self._clock = clock
-        self._accounts = Accounts(http)
+        self._accounts = Accounts(http, clock)
         self._issuers = frozenset(service.issuer for service in catalogue if service.issuer)
 
     async def initiate_auth(self, store: UserStore, caller: Caller, initiation: Initiation) -> StartedAuthorization:

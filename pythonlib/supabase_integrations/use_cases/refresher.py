@@ -6,7 +6,6 @@ written. No transaction is held meanwhile, and what is written is fenced by leas
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from random import Random
 from typing import Final
 from uuid import UUID, uuid4
@@ -27,6 +26,7 @@ from ..core.errors import (
     TokenEndpointError,
 )
 from ..core.http_messages import HttpRequest
+from ..core.lease import pauses
 from ..core.models import Integration, IntegrationStatus, SealedIntegration
 from ..core.oauth_messages import OAuthClient, access_token_exchange_request, refresh_request
 from ..core.refresh_policy import RefreshReason, decide, failure_of, renewed
@@ -35,10 +35,6 @@ from ..core.service_kinds import RefreshKind
 from ..core.token_reply import parse_token_reply
 from ..port import Clock, ProviderHttp, UserStore
 from .credential_vault import CredentialVault
-
-LEASE: Final = timedelta(seconds=60)
-"""What the database grants. A request to a service must end sooner; `adapters/provider_http.py` bounds it."""
-_POLL_SECONDS: Final = 0.25
 
 _REAUTHORIZE: Final = (IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
 _SERVICE_ERRORS: Final = (ProviderUnavailableError, TokenEndpointError, MalformedTokenResponseError)
@@ -80,10 +76,9 @@ class Refresher:
         InvalidClientError, ProviderUnavailableError (with the wait that is left), IntegrationBusyError and
         DecryptionError.
         """
-        deadline = self._clock.now() + LEASE
         opened = self._open(await store.get_sealed(integration_id))
         first_version = opened.integration.credential_version
-        while True:
+        for pause in (*pauses(), None):
             decision = decide(opened.payload.credentials, opened.service, self._clock.now(), requested=requested)
             if opened.integration.credential_version != first_version or not decision.should:
                 return _settled(opened, decision.reason, requested=requested)
@@ -94,16 +89,16 @@ class Refresher:
             except IntegrationBusyError:
                 if decision.reason is RefreshReason.EXPIRES_SOON:
                     return opened
-                if self._clock.now() >= deadline:
+                if pause is None:
                     raise
-                await self._clock.sleep(_POLL_SECONDS)
+                await self._clock.sleep(pause)
                 opened = self._open(await store.get_sealed(integration_id))
                 continue
             if leased.integration.credential_version != first_version:
                 await store.release_lease(integration_id, owner)
-                opened = leased
-                continue
+                return _settled(leased, RefreshReason.FRESH, requested=requested)
             return await self._refresh(store, leased, owner)
+        raise IntegrationBusyError
 
     async def _refresh(self, store: UserStore, leased: OpenIntegration, owner: UUID) -> OpenIntegration:
         row = leased.integration

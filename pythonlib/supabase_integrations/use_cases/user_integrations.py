@@ -22,7 +22,7 @@ from ..core.models import (
 )
 from ..core.oauth_messages import OAuthClient
 from ..core.service import ServiceDefinition
-from ..core.service_kinds import AuthKind
+from ..core.service_kinds import AccountSource, AuthKind
 from ..core.session_check import SessionCheck
 from ..port import SessionChecker, UserStore
 from .accounts import Accounts
@@ -105,7 +105,7 @@ class UserIntegrations:
     async def update(
         self, integration_id: UUID, changes: IntegrationChanges, credentials: Credentials | None = None
     ) -> Integration:
-        """Change a connection; new credentials must be for the same account.
+        """Change a connection, all of it or nothing; new credentials must be for the same account.
 
         Raises IntegrationNotFoundError, InvalidValueError, AccountMismatchError, IntegrationBusyError.
         """
@@ -116,10 +116,8 @@ class UserIntegrations:
             _check_status(row, changes)
             changes = self._keep_tenant(row, changes)
         if row is not None and credentials is not None:
-            row = await self._replace_credentials(row, credentials)
-        if changes != IntegrationChanges() or row is None:
-            row = await self._store.update_integration(integration_id, changes)
-        return row
+            return await self._replace_credentials(row, credentials, changes)
+        return await self._store.update_integration(integration_id, changes)
 
     async def delete(self, integration_id: UUID) -> None:
         """Delete a connection and its credentials. Raises IntegrationNotFoundError."""
@@ -128,7 +126,7 @@ class UserIntegrations:
 
     async def refresh_token(self, integration_id: UUID) -> Integration:
         """Renew the credentials now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
-        await self._check_session(sensitive=False)
+        await self._check_session(sensitive=True)
         return (await self._engine.refresher.fresh(self._store, integration_id, requested=True)).integration
 
     async def get_integration_credentials(self, integration_id: UUID) -> Credentials:
@@ -151,12 +149,14 @@ class UserIntegrations:
         if policy.mode is SessionCheck.ALWAYS or (sensitive and policy.mode is SessionCheck.SENSITIVE):
             await policy.checker.require_session(self.caller)
 
-    async def _replace_credentials(self, row: Integration, credentials: Credentials) -> Integration:
+    async def _replace_credentials(
+        self, row: Integration, credentials: Credentials, changes: IntegrationChanges
+    ) -> Integration:
         service = self._engine.catalogue.get(row.service_name)
         connection = await self._connection(service, credentials, tenant_of(row, service), row.config)
         if connection.account.id != row.external_account_id:
             raise AccountMismatchError
-        return await self._engine.vault.replace(self._store, row.id, connection.payload, service)
+        return await self._engine.vault.replace(self._store, row.id, connection.payload, service, changes=changes)
 
     def _keep_tenant(self, row: Integration, changes: IntegrationChanges) -> IntegrationChanges:
         if changes.config is None:
@@ -173,6 +173,10 @@ class UserIntegrations:
         """
         account = Account(tenant, tenant or None)
         match service.auth, credentials:
+            case AuthKind.OAUTH2, OAuthCredentials() if not _tells_account(service):
+                raise InvalidValueError(
+                    "credentials", f"{service.display_name} does not tell whose token it is: start an authorization."
+                )
             case AuthKind.OAUTH2, OAuthCredentials():
                 client = self._engine.clients.get(service.name)
                 if client is None:
@@ -187,10 +191,15 @@ class UserIntegrations:
         return Connection(service, account, CredentialPayload(service.name, tenant, credentials), config)
 
 
+def _tells_account(service: ServiceDefinition) -> bool:
+    """Whether the service, asked with a token alone, says whose it is."""
+    rule = service.account_id_from
+    return rule is not None and rule.source in (AccountSource.REQUEST, AccountSource.INTROSPECTION)
+
+
 def _check_status(row: Integration, changes: IntegrationChanges) -> None:
-    """A user pauses and resumes; a connection that stopped for another reason is not mended by calling it active."""
-    resumable = (IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE)
-    if changes.status is IntegrationStatus.ACTIVE and row.status not in resumable:
+    """A user pauses and resumes what works; a connection that stopped is not mended by pausing and resuming it."""
+    if changes.status is not None and row.status not in (IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE):
         raise NotResumableError
 
 

@@ -145,15 +145,17 @@ async def test_new_credentials_are_written_under_the_lease_and_version_that_were
     body = orjson.loads(request.content)
     assert body["refresh_lease_owner"] is None
     assert body["credentials"] == "v1.canary"
-    assert body["status"] == "active"
-    assert "display_name" not in body
+    assert not {"display_name", "status", "config", "last_sync_at"} & body.keys()
 
 
-async def test_new_credentials_may_bring_a_new_name(store: PostgrestUserStore, project: FakeProject) -> None:
+async def test_new_credentials_may_bring_other_changes(store: PostgrestUserStore, project: FakeProject) -> None:
     project.answer(INTEGRATIONS, reply(200, [ROW]))
-    named = CredentialReplacement("v1.canary", (), None, None, display_name="Renamed")
-    await store.replace_credentials(ID, named, lease_owner=OWNER, seen_version=3)
-    assert orjson.loads(project.requests[0].content)["display_name"] == "Renamed"
+    renamed = CredentialReplacement(
+        "v1.canary", (), None, None, display_name="Renamed", status=IntegrationStatus.ACTIVE, config={"a": 1}
+    )
+    await store.replace_credentials(ID, renamed, lease_owner=OWNER, seen_version=3)
+    body = orjson.loads(project.requests[0].content)
+    assert (body["display_name"], body["status"], body["config"]) == ("Renamed", "active", {"a": 1})
 
 
 async def test_without_the_lease_nothing_is_written_and_the_row_is_busy(store: PostgrestUserStore) -> None:

@@ -103,6 +103,13 @@ def test_scopes_default_to_those_asked_for() -> None:
     assert parse(reply(access_token="a", scope=["x", "y", "x", 3])).scopes == ("x", "y")
 
 
+def test_what_is_no_scope_is_left_out() -> None:
+    """The database would refuse the row, after the service has already given the old refresh token away."""
+    assert parse(reply(access_token="a", scope="read \u00e9")).scopes == ("read",)
+    assert parse(reply(access_token="a", scope=["a b", "ok", "\0", "x" * 257, ""])).scopes == ("ok",)
+    assert len(parse(reply(access_token="a", scope=[f"s{number}" for number in range(500)])).scopes) == 100
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 418])
 def test_an_error_counts_at_any_status(status: int) -> None:
     with pytest.raises(InvalidGrantError) as error:

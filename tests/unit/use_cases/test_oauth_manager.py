@@ -250,6 +250,22 @@ async def test_another_account_makes_a_new_row(world: World) -> None:
     assert len(world.database.rows) == 2
 
 
+async def test_the_same_account_number_at_two_tenants_is_two_accounts(world: World) -> None:
+    caller = world.caller()
+    rows = []
+    for shop in ("acme.tenants.example", "evil.tenants.example"):
+        world.service.answers[f"https://{shop}/token"] = lambda _: json_reply(token_reply())
+        world.service.answers[f"https://{shop}/me"] = lambda _: json_reply({"id": "1"})
+        started = await start(world, caller, Initiation("tenanted", config={"shop": shop}))
+        rows.append(await world.user(caller).handle_callback(callback(started, iss="")))
+    acme, evil = rows
+    assert (acme.external_account_id, evil.external_account_id) == ("acme.tenants.example:1", "evil.tenants.example:1")
+    assert acme.config["shop"] == "acme.tenants.example"
+    other = Initiation("tenanted", config={"shop": "evil.tenants.example"}, integration_id=acme.id)
+    with pytest.raises(AccountMismatchError):
+        await world.user(caller).handle_callback(callback(await start(world, caller, other), iss=""))
+
+
 async def test_reconnecting_with_a_different_account_changes_nothing(world: World) -> None:
     caller = world.caller()
     row = await world.user(caller).handle_callback(callback(await start(world, caller)))

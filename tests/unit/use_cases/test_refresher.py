@@ -1,6 +1,7 @@
 """Renewing credentials: one request for everybody, and what each failure leaves behind."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from supabase_integrations.core.errors import (
     MalformedTokenResponseError,
     NotRefreshableError,
     ProviderUnavailableError,
+    QuotaExceededError,
     ReauthorizationRequiredError,
     ServiceNotConfiguredError,
     StoreUnavailableError,
@@ -23,8 +25,15 @@ from supabase_integrations.core.errors import (
     UnauthenticatedError,
 )
 from supabase_integrations.core.http_messages import HttpReply
-from supabase_integrations.core.models import Caller, Integration, IntegrationChanges, IntegrationStatus
+from supabase_integrations.core.models import (
+    Caller,
+    Integration,
+    IntegrationChanges,
+    IntegrationStatus,
+    SealedIntegration,
+)
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.use_cases.user_integrations import UserIntegrations
 from tests.unit.conftest import World, token_reply
 from tests.unit.fakes import START, form_of, json_reply
 
@@ -49,7 +58,9 @@ async def connected(
 ) -> Integration:
     world.service.answers[TOKEN_URL] = lambda _: json_reply(SECOND)
     world.service.answers[f"{GRAPH}/me"] = lambda _: json_reply({"id": "77"})
-    return await world.user(caller).create(service, credentials or tokens(), service_type=None, config={})
+    row = await world.user(caller).create(service, credentials or tokens(), service_type=None, config={})
+    world.clock.moment += timedelta(seconds=10)
+    return row
 
 
 async def stored(world: World, caller: Caller, row_id: UUID) -> tuple[Integration, OAuthCredentials]:
@@ -92,6 +103,64 @@ async def test_a_requested_refresh_renews_a_fresh_token(world: World) -> None:
     renewed = await world.user(caller).refresh_token(row.id)
     assert renewed.credential_version == 2
     assert len(world.service.asked(TOKEN_URL)) == 1
+
+
+async def test_a_token_that_was_renewed_just_now_is_not_renewed_again(world: World) -> None:
+    """A caller in a loop does not make the operator's client storm the service."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    for _ in range(10):
+        assert (await world.user(caller).refresh_token(row.id)).credential_version == 2
+    assert len(world.service.asked(TOKEN_URL)) == 1
+    world.clock.moment += timedelta(seconds=5)
+    assert (await world.user(caller).refresh_token(row.id)).credential_version == 3
+
+
+async def test_a_pause_during_a_refresh_stays(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+
+    def reply(_: object) -> HttpReply:
+        sealed = world.database.rows[caller.user_id, row.id]
+        paused = replace(sealed.integration, status=IntegrationStatus.INACTIVE)
+        world.database.rows[caller.user_id, row.id] = SealedIntegration(paused, sealed.envelope)
+        return json_reply(SECOND)
+
+    world.service.answers[TOKEN_URL] = reply
+    assert (await world.user(caller).refresh_token(row.id)).status is IntegrationStatus.INACTIVE
+
+
+async def test_a_write_that_is_refused_ends_the_lease(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    store = world.database.as_user(caller)
+
+    async def refuse(*_: object, **__: object) -> Integration:
+        raise QuotaExceededError
+
+    user = UserIntegrations(caller, store, world.user(caller)._engine)
+    store.replace_credentials = refuse  # type: ignore[method-assign]
+    with pytest.raises(QuotaExceededError):
+        await user.refresh_token(row.id)
+    after, _ = await stored(world, caller, row.id)
+    assert after.refresh_lease_owner is None
+
+
+async def test_waiting_looks_seldom_and_not_for_long(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    await world.database.as_user(caller).take_lease(row.id, uuid4())
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        world.clock.moment += timedelta(seconds=seconds)
+
+    world.clock.sleep = sleep  # type: ignore[method-assign]
+    with pytest.raises(IntegrationBusyError):
+        await world.user(caller).refresh_token(row.id)
+    assert sum(slept) == pytest.approx(20)
+    assert len(slept) < 20
 
 
 async def test_what_the_reply_leaves_out_stays(world: World) -> None:
@@ -156,7 +225,7 @@ async def test_a_holder_that_died_is_replaced_when_its_lease_ends(world: World) 
     row = await connected(world, caller)
     world.clock.moment += HOUR
     await world.database.as_user(caller).take_lease(row.id, uuid4())
-    world.clock.moment += timedelta(seconds=30)
+    world.clock.moment += timedelta(seconds=45)
     credentials = await world.user(caller).get_integration_credentials(row.id)
     assert isinstance(credentials, OAuthCredentials)
     assert credentials.access_token.get_secret_value() == "canary-access-2"

@@ -127,6 +127,38 @@ async def test_new_credentials_are_sealed_for_the_next_version(world: World) -> 
         world.vault.open(put_back, world.catalogue.get("keyed"))
 
 
+async def test_a_change_with_credentials_is_one_change(world: World) -> None:
+    """Refused as a whole, or written as a whole; and a pause stays where nobody named the status."""
+    caller = world.caller()
+    row = await create(world, caller)
+    await world.user(caller).update(row.id, IntegrationChanges(status=IntegrationStatus.INACTIVE))
+    newer = ApiKeyCredentials(SecretStr("canary-key-2"))
+    changed = await world.user(caller).update(row.id, IntegrationChanges(config={"a": 1}), newer)
+    assert (changed.status, changed.config, changed.credential_version) == (IntegrationStatus.INACTIVE, {"a": 1}, 2)
+    resumed = await world.user(caller).update(row.id, IntegrationChanges(status=IntegrationStatus.ACTIVE), API_KEY)
+    assert (resumed.status, resumed.config) == (IntegrationStatus.ACTIVE, {"a": 1})
+
+
+async def test_new_credentials_revive_what_had_stopped(world: World) -> None:
+    caller = world.caller()
+    row = await create(world, caller)
+    dead = IntegrationChanges(status=IntegrationStatus.NEEDS_REAUTHORIZATION)
+    await world.database.as_user(caller).update_integration(row.id, dead)
+    for status in (IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE):
+        with pytest.raises(NotResumableError):
+            await world.user(caller).update(row.id, IntegrationChanges(status=status))
+    revived = await world.user(caller).update(row.id, IntegrationChanges(), API_KEY)
+    assert revived.status is IntegrationStatus.ACTIVE
+
+
+async def test_a_token_that_tells_no_account_is_not_taken(world: World) -> None:
+    for service, config in (("google_ads", {}), ("shopify", {"shop": "canary.myshopify.com"}), ("plain", {})):
+        with pytest.raises(InvalidValueError) as error:
+            await create(world, world.caller(), service, TOKEN, config)
+        assert error.value.field == "credentials"
+    assert world.service.requests == []
+
+
 async def test_a_changed_tenant_does_not_open(world: World) -> None:
     """An owner who edits the row's config with curl does not send the password to another host."""
     caller = world.caller()
