@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Final
+from typing import Any
 
 import aiohttp
 import httpx
@@ -41,24 +41,22 @@ class HttpLimits:
     max_reply_bytes: int = 8 * 1024 * 1024
 
 
-class _NoCookies(httpx.Cookies):
-    """Holds none and learns none; a jar whose policy allows none would still read every reply for them, in 40 µs."""
+class _DirectClient(httpx.AsyncClient):
+    """Hands a request to the transport and the reply back.
 
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave the reply's cookies where they are."""
+    httpx would go through authentication, redirects, hooks and cookies in between. None of them is used here; together
+    they take 60 µs a request, and cookies would be kept.
+    """
 
+    def __init__(self, wire: httpx.AsyncBaseTransport, **options: Any) -> None:
+        super().__init__(transport=wire, **options)
+        self._wire = wire
 
-class _CookielessClient(httpx.AsyncClient):
-    _NONE: Final = _NoCookies()
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """What httpx asks for cookies, before a request and after its reply."""
-        return self._NONE
-
-    @cookies.setter
-    def cookies(self, _: object) -> None:
-        raise AttributeError("This client is shared by all callers: it has no cookies.")
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        """Send a request once, as it is."""
+        reply = await self._wire.handle_async_request(request)
+        reply.request = request
+        return reply
 
 
 @asynccontextmanager
@@ -85,8 +83,8 @@ async def open_http_pool(
     bounds = limits or HttpLimits()
     wire = transport or _aiohttp_transport(bounds, ssl_context, resolver, socket_factory)
     bounded = BoundedTransport(wire, total_timeout=bounds.total_timeout, max_reply_bytes=bounds.max_reply_bytes)
-    async with _CookielessClient(
-        transport=bounded,
+    async with _DirectClient(
+        bounded,
         headers={
             "user-agent": user_agent or f"supabase-integrations/{version('supabase-integrations')}",
             "accept-encoding": "identity",
