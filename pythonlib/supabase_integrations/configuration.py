@@ -9,7 +9,7 @@ from .core.errors import ConfigurationError
 from .core.oauth_messages import OAuthClient
 from .core.secret import SecretStr
 from .core.service import ServiceDefinition
-from .core.service_kinds import AuthKind, TokenEndpointAuth
+from .core.service_kinds import TokenEndpointAuth
 from .resources import catalogue_file
 from .settings import CatalogueSettings, Settings
 
@@ -38,23 +38,27 @@ def load_catalogue(settings: CatalogueSettings, environment: Mapping[str, str]) 
             texts[str(settings.providers_file)] = settings.providers_file.read_text("utf-8")
         except OSError as error:
             raise ConfigurationError(f"PROVIDERS_FILE {settings.providers_file}: {error.strerror}.") from None
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"PROVIDERS_FILE {settings.providers_file} is not UTF-8 at byte {error.start}: save it as UTF-8."
+            ) from None
     return Catalogue.from_files(texts, environment.get, development=settings.is_development)
 
 
 def load_clients(catalogue: Catalogue, environment: Mapping[str, str]) -> dict[str, OAuthClient]:
-    """This server's registrations, by service name, for every OAuth service that is configured completely."""
+    """This server's registrations, by service name, for every service that needs one and is configured completely."""
     return {
         service.name: OAuthClient(
             environment[service.client_id_name], SecretStr(environment.get(service.client_secret_name, ""))
         )
         for service in catalogue
-        if service.auth is AuthKind.OAUTH2 and not missing_settings(service, environment)
+        if service.needs_client and not missing_settings(service, environment)
     }
 
 
 def missing_settings(service: ServiceDefinition, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The settings that are still needed before users can connect a service."""
-    if service.auth not in (AuthKind.OAUTH2, AuthKind.CLIENT_CREDENTIALS):
+    if not service.needs_client:
         return ()
     needed = [service.client_id_name]
     if service.token_endpoint_auth is not TokenEndpointAuth.NONE:

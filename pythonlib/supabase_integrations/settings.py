@@ -19,6 +19,8 @@ from .core.session_check import SessionCheck
 CALLBACK_PATH: Final = "/api/integrations/oauth/callback"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _DANGEROUS_SCHEMES: Final = frozenset({"", "javascript", "data", "file", "blob", "vbscript", "about"})
+_MIN_JWT_SECRET_BYTES: Final = 32
+"""The least that HS256 allows: RFC 7518 §3.2."""
 _MASTER_KEYS: Final = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
 
 _ADVICE: Final = {
@@ -49,14 +51,24 @@ def _is_secure(url: str) -> bool:
 
 def _address(value: str) -> str:
     """An https address (http on loopback) without path, query or fragment."""
-    parts = urlsplit(value)
-    if not _is_secure(value) or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+    try:
+        parts = urlsplit(value)
+        is_bare = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
+        # Reading the port checks it.
+        is_address = is_bare and _is_secure(value) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise ValueError("must be an https:// address (http:// only on localhost) without a path")
     return value.rstrip("/")
 
 
 def _redirect_url(value: str) -> str:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("each entry is one complete URL") from None
     if parts.scheme in _DANGEROUS_SCHEMES or "#" in value or "*" in value or not value.isprintable():
         raise ValueError("each entry is one exact URL without a fragment or wildcard")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -124,13 +136,18 @@ class Settings(CatalogueSettings):
         return settings
 
     @model_validator(mode="after")
-    def _no_master_key(self) -> Self:
+    def _only_keys_it_may_have(self) -> Self:
         if _is_master_key(self.publishable_key):
             raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
         if self.jwt_secret and self.environment is Environment.PRODUCTION:
             raise ValueError(
                 "SUPABASE_JWT_SECRET is set: its holder can mint any role, so only a development system may have it."
                 " Unset it: HS256 tokens are verified by asking Supabase Auth."
+            )
+        if self.jwt_secret and len(self.jwt_secret.get_secret_value().encode()) < _MIN_JWT_SECRET_BYTES:
+            raise ValueError(
+                f"SUPABASE_JWT_SECRET is shorter than {_MIN_JWT_SECRET_BYTES} bytes:"
+                " set the secret your Supabase signs with, or unset it to have Supabase Auth asked."
             )
         return self
 

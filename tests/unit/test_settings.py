@@ -35,7 +35,7 @@ def test_four_settings_are_enough() -> None:
 
 def test_nothing_secret_shows() -> None:
     settings = read(
-        ENVIRONMENT="development", SUPABASE_JWT_SECRET="canary-jwt-secret", ENCRYPTION_KEYS_RETIRED="cd" * 32
+        ENVIRONMENT="development", SUPABASE_JWT_SECRET="canary-jwt-secret" * 2, ENCRYPTION_KEYS_RETIRED="cd" * 32
     )
     for secret in ("canary", "ab" * 32, "cd" * 32):
         assert secret not in repr(settings)
@@ -78,14 +78,21 @@ def test_a_malformed_key_is_told_without_showing_it(key: str) -> None:
     [
         ("SUPABASE_URL", "http://ref.supabase.example"),
         ("SUPABASE_URL", "ref.supabase.example"),
+        ("SUPABASE_URL", "https://ref.supabase.example:abc"),
+        ("SUPABASE_URL", "https://ref.supabase.example:99999"),
+        ("SUPABASE_URL", "https://ref.supabase.example:0"),
+        ("SUPABASE_URL", "https://[ref.supabase.example"),
         ("APP_URL", "http://api.example"),
         ("APP_URL", "https://api.example/path"),
         ("APP_URL", "https://user:canary@api.example"),
+        ("APP_URL", "https://:canary@api.example"),
         ("ALLOWED_REDIRECT_URLS", "https://app.example/#fragment"),
         ("ALLOWED_REDIRECT_URLS", "https://*.app.example/"),
         ("ALLOWED_REDIRECT_URLS", "javascript:alert(1)"),
         ("ALLOWED_REDIRECT_URLS", "data:text/html,x"),
         ("ALLOWED_REDIRECT_URLS", "/relative"),
+        ("ALLOWED_REDIRECT_URLS", "https://[app.example/"),
+        ("ALLOWED_REDIRECT_URLS", "https://app.example:abc/"),
         ("ALLOWED_REDIRECT_URLS", "http://app.example/"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "https://app.example/path"),
@@ -129,6 +136,13 @@ def test_a_secret_key_is_refused_in_development_too() -> None:
         read(ENVIRONMENT="development", SUPABASE_PUBLISHABLE_KEY="sb_secret_canary")
 
 
+def test_a_short_jwt_secret_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigurationError, match="SUPABASE_JWT_SECRET is shorter than 32 bytes") as error:
+        read(ENVIRONMENT="development", SUPABASE_JWT_SECRET="canary" * 5)
+    assert "canary" not in str(error.value)
+    assert read(ENVIRONMENT="development", SUPABASE_JWT_SECRET="x" * 32).jwt_secret is not None
+
+
 def test_clients_are_read_for_the_services_that_are_complete() -> None:
     environment = COMPLETE | {"HUBSPOT_CLIENT_ID": "id", "HUBSPOT_CLIENT_SECRET": "canary", "META_APP_ID": "id"}
     configuration = Configuration.from_environment(environment)
@@ -141,6 +155,13 @@ def test_a_providers_file_that_is_not_there_is_told_by_its_setting() -> None:
     settings = read(PROVIDERS_FILE="nowhere.toml")
     with pytest.raises(ConfigurationError, match="PROVIDERS_FILE"):
         load_catalogue(settings, COMPLETE)
+
+
+def test_a_providers_file_that_is_not_utf_8_is_told_by_its_setting(tmp_path: Path) -> None:
+    providers = tmp_path / "services.toml"
+    providers.write_bytes("# größer".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"PROVIDERS_FILE .* is not UTF-8 at byte 4: save it"):
+        load_catalogue(read(PROVIDERS_FILE=str(providers)), COMPLETE)
 
 
 def test_a_providers_file_adds_to_the_built_in_services_whatever_its_name(tmp_path: Path) -> None:
