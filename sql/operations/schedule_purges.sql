@@ -1,5 +1,6 @@
--- Clear away what has expired: needs the extension pg_cron (dashboard, Database, Extensions). Events are kept for a year here; less than 30 days is not possible, and creations
--- always stay. Run it in the dashboard's SQL editor, as often as wanted: a job of the same name is replaced.
+-- Clear away what has expired: needs the extension pg_cron (dashboard, Database, Extensions). Events are kept for a
+-- year here; less than 30 days is not possible, and creations always stay. Run it in the dashboard's SQL editor, as
+-- often as wanted: a job of the same name is replaced.
 
 select cron.schedule(
     'integrations: purge expired authorizations', '*/10 * * * *',
