@@ -23,7 +23,11 @@ HOMES = {
     "jwt": ["supabase_integrations/adapters/json_web_tokens.py", "supabase_integrations/local/guarantees.py"],
     "orjson": ["supabase_integrations/", "integrations_api/"],
     "postgrest": ["supabase_integrations/adapters/"],
-    "psycopg": ["supabase_integrations/adapters/audits.py", "supabase_integrations/local/"],
+    "psycopg": [
+        "supabase_integrations/adapters/audits.py",
+        "supabase_integrations/adapters/database_connection.py",
+        "supabase_integrations/local/",
+    ],
     "pybase64": ["supabase_integrations/core/base64url.py"],
     "pydantic": [
         "integrations_api/requests.py",
