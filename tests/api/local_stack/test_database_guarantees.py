@@ -127,6 +127,58 @@ def test_a_loosened_database_is_refused(stopped: DevProcess) -> None:
     assert "RESET=1" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("loosen", "tighten", "told"),
+    [
+        (
+            "grant select on public.integrations to anon",
+            "revoke select on public.integrations from anon",
+            "Strangers may read public.integrations!",
+        ),
+        (
+            # Nothing that a stranger's request would show.
+            "create view public.every_row as select id from public.integrations",
+            "drop view public.every_row",
+            "ERROR public.every_row: It reads our tables with its owner's rights",
+        ),
+    ],
+)
+def test_a_loosened_supabase_of_ones_own_is_refused(
+    running: LocalSystem, tmp_path: Path, loosen: str, tighten: str, told: str
+) -> None:
+    """Be it Docker's or hosted: what is wrong is told, and Ready is not."""
+    second = DevProcess(tmp_path / "state")
+    own = {
+        "SUPABASE_URL": running.supabase_url,
+        "SUPABASE_ANON_KEY": running.publishable_key,
+        "DATABASE_URL": running.database_url,
+    }
+    with psycopg.connect(running.database_url, autocommit=True) as connection:
+        connection.execute(loosen.encode())
+        refused = second.run_to_its_end(**own)
+        connection.execute(tighten.encode())
+
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert "Ready" not in refused.stdout
+    assert not second.dev_json.exists()
+
+
+def test_a_supabase_of_ones_own_that_protects_our_tables_is_used(running: LocalSystem, tmp_path: Path) -> None:
+    """Only the demo service and the API are started beside it."""
+    second = DevProcess(tmp_path / "state")
+
+    system = second.start(
+        SUPABASE_URL=running.supabase_url,
+        SUPABASE_PUBLISHABLE_KEY=running.publishable_key,
+        DATABASE_URL=running.database_url,
+    )
+    second.stop()
+
+    assert set(system.pids) == {"dev", "demo_crm", "api"}
+    assert system.supabase_url == running.supabase_url
+
+
 def test_a_lock_file_of_another_programs_process_is_no_obstacle(stopped: DevProcess) -> None:
     """After a crash the recorded number may belong to anybody; here it is the test's own."""
     asyncio.run(_alter(stopped, ()))
