@@ -55,6 +55,7 @@ create table public.integrations (
     constraint integrations_scopes_check check (
         cardinality(scopes) <= 100
         and coalesce(array_ndims(scopes), 1) = 1
+        and coalesce(array_lower(scopes, 1), 1) = 1
         -- Joined by spaces they are a scope parameter, and the same scopes when it is split again.
         and cardinality(string_to_array(array_to_string(scopes, ' ', ''), ' ')) = cardinality(scopes)
         and array_to_string(scopes, ' ', '') ~ '^([!-~]+( [!-~]+)*)?$'

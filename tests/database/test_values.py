@@ -56,6 +56,7 @@ REFUSED: Final[dict[str, list[object]]] = {
         ["a", None],
         [None],
         [["a"], ["b"]],
+        "[5:6]={a,b}",
         ["ünïcode"],
     ],
     "expires_at": ["infinity", "-infinity", "294276-01-01 00:00:00+00", "0044-03-15 00:00:00+00 BC"],
