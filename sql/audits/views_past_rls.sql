@@ -1,17 +1,22 @@
 -- Views and materialized views over our tables that show rows with their owner's rights instead of the reader's.
 
-with views as (
-    select distinct v.oid, v.relkind, v.reloptions, format('%I.%I', n.nspname, v.relname) as name
-    from pg_catalog.pg_depend as d
+with recursive reading (oid) as (
+    select c.oid::oid
+    from unnest(array['public.integrations', 'public.oauth_states', 'public.integration_events']) as o (name)
+    cross join lateral (select to_regclass(o.name)) as c (oid)
+    union
+    -- Also by way of another view: the outermost one's owner is who then reads.
+    select w.ev_class
+    from reading as r
+    join pg_catalog.pg_depend as d on d.refobjid = r.oid
     join pg_catalog.pg_rewrite as w on w.oid = d.objid
-    join pg_catalog.pg_class as v on v.oid = w.ev_class and v.relkind in ('v', 'm')
+    where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
+),
+views as (
+    select v.oid, v.relkind, v.reloptions, format('%I.%I', n.nspname, v.relname) as name
+    from reading as r
+    join pg_catalog.pg_class as v on v.oid = r.oid and v.relkind in ('v', 'm')
     join pg_catalog.pg_namespace as n on n.oid = v.relnamespace
-    where d.classid = 'pg_catalog.pg_rewrite'::regclass
-        and d.refclassid = 'pg_catalog.pg_class'::regclass
-        and d.refobjid in (
-            to_regclass('public.integrations'), to_regclass('public.oauth_states'),
-            to_regclass('public.integration_events')
-        )
 )
 select
     'views_past_rls' as audit,

@@ -1,4 +1,4 @@
-"""Audits of what surrounds the tables: functions, the worker, owners, indexes, views, publications, guards."""
+"""Audits of what surrounds the tables: functions, the worker, owners, indexes, views, publications."""
 
 from typing import Final
 
@@ -123,30 +123,5 @@ SURROUNDINGS: Final = (
         "public.integrations",
         "create publication supabase_realtime for table public.integrations",
         "alter publication supabase_realtime drop table public.integrations",
-    ),
-    Offence(
-        "guards_missing",
-        "guard_integration_update on public.integrations",
-        "alter table public.integrations disable trigger guard_integration_update",
-        "alter table public.integrations enable trigger guard_integration_update",
-    ),
-    Offence(
-        "guards_missing",
-        "record_integration_change on public.integrations",
-        "alter table public.integrations enable replica trigger record_integration_change",
-        "alter table public.integrations enable always trigger record_integration_change",
-    ),
-    Offence(
-        "guards_missing",
-        "oauth_states_flow_check on public.oauth_states",
-        "alter table public.oauth_states drop constraint oauth_states_flow_check;"
-        " alter table public.oauth_states add constraint oauth_states_flow_check check (flow ~ '^v1') not valid",
-        "alter table public.oauth_states validate constraint oauth_states_flow_check",
-    ),
-    Offence(
-        "guards_missing",
-        "integrations_private.allowed_claims",
-        "alter table integrations_private.allowed_claims rename to gone",
-        "alter table integrations_private.gone rename to allowed_claims",
     ),
 )

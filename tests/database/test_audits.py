@@ -18,13 +18,16 @@ from supabase_integrations.adapters.audits import (
 from supabase_integrations.core.errors import ConfigurationError, SchemaMissingError, StoreUnavailableError
 from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import audits_dir
+from tests.database.audit_lists import LISTING, made_list, read_audit, written_list
 from tests.database.cluster import Cluster
 from tests.database.offences import ACCESS, Offence
 from tests.database.offences_around import SURROUNDINGS
+from tests.database.offences_definitions import DEFINITIONS
+from tests.database.offences_of_reach import REACH
 
 AUDITS: Final = {audit.name: audit for audit in load_audits(audits_dir())}
 
-OFFENCES: Final = (*ACCESS, *SURROUNDINGS)
+OFFENCES: Final = (*ACCESS, *SURROUNDINGS, *DEFINITIONS, *REACH)
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -81,6 +84,24 @@ def test_an_audit_says_what_it_looks_for(audit: str) -> None:
     assert first.startswith("-- ")
 
 
+@pytest.mark.parametrize("audit", LISTING)
+async def test_its_list_is_what_the_migrations_make(connection: Connection, audit: str) -> None:
+    await connection.execute("set local role postgres")
+    made = await made_list(connection, read_audit(audit))
+    assert written_list(read_audit(audit)) == made, (
+        f"`python -m tests.database.audit_lists` writes this into {audit}.sql:\n{made}"
+    )
+
+
+@pytest.mark.parametrize("audit", LISTING)
+async def test_its_list_holds_whatever_the_session_prints(connection: Connection, audit: str) -> None:
+    await connection.execute("set local timezone = 'Asia/Kathmandu'")
+    await connection.execute("set local datestyle = 'German'")
+    await connection.execute("set local intervalstyle = 'iso_8601'")
+    await connection.execute("set local search_path = ''")
+    assert await findings(connection, audit) == []
+
+
 async def test_the_migrations_pass_every_audit(cluster: Cluster, pushed: str) -> None:
     assert await run_audits(DatabaseUrl.parse(cluster.migrating_url(pushed)), tuple(AUDITS.values())) == ()
 
@@ -100,9 +121,9 @@ async def test_a_database_without_our_tables_does_not_pass(cluster: Cluster) -> 
     name = await cluster.create_hosted("empty")
     with pytest.raises(SchemaMissingError):
         await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), tuple(AUDITS.values()))
-    guards = await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), (AUDITS["guards_missing"],))
+    columns = await run_audits(DatabaseUrl.parse(cluster.migrating_url(name)), (AUDITS["columns_beyond_the_list"],))
     await cluster.retire(name)
-    assert "public.integrations" in {finding.object for finding in guards}
+    assert "public.integrations" in {finding.object for finding in columns}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+-- Functions of integrations_private that differ from the migrations': added, changed or dropped. What a guard is called
+-- says nothing about what it does, so its text counts, and the rights and settings it runs with.
+
+with written (object, definition) as (
+    values
+        (
+            'integrations_private.acting_for()',
+            'plpgsql stable security invoker set search_path="" returns uuid[] 98fed227c06dde266ae60930a85fca52'
+        ),
+        (
+            'integrations_private.acting_role()',
+            'sql stable security invoker set search_path="" returns text 3ecbffe92335610f12aab77777dc7b73'
+        ),
+        (
+            'integrations_private.claim_due_refreshes(integer,uuid)',
+            'plpgsql volatile security definer set search_path="" returns TABLE(user_id uuid, id uuid)
+            782824176298d678b849541cac9b5166'
+        ),
+        (
+            'integrations_private.count_integrations_by_key()',
+            'sql stable security definer set search_path="" returns TABLE(key_id text, integrations bigint)
+            ab48bfe417e32dfd02c55e185230a6ac'
+        ),
+        (
+            'integrations_private.guard_changed_integration()',
+            'plpgsql volatile security definer set search_path="" returns trigger 9f5853e574cd7941c6fea530ba76ab0f'
+        ),
+        (
+            'integrations_private.guard_new_integration()',
+            'plpgsql volatile security definer set search_path="" returns trigger e09f1a92bc2c99e0649bff7c14fcdf0d'
+        ),
+        (
+            'integrations_private.guard_oauth_state()',
+            'plpgsql volatile security definer set search_path="" returns trigger 512630af536cc34f5f5bc2901ad1f8f5'
+        ),
+        (
+            'integrations_private.guard_refresh_lease()',
+            'plpgsql volatile security definer set search_path="" returns trigger 824f508157d0f249ffc095588a7c770d'
+        ),
+        (
+            'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',
+            'sql stable security definer set search_path="" returns TABLE(user_id uuid, id uuid)
+            2c4727dca70daf9cd8ec4ffa873e4507'
+        ),
+        (
+            'integrations_private.lock_user(uuid)',
+            'sql volatile security invoker set search_path="" returns void 3b47c0a2f4f2a84f82c9fe36c127fe40'
+        ),
+        (
+            'integrations_private.purge_expired_states(integer)',
+            'sql volatile security definer set search_path="" returns bigint ae29d0331d016f82ef229b32bb027921'
+        ),
+        (
+            'integrations_private.purge_old_events(interval,integer)',
+            'plpgsql volatile security definer set search_path="" returns bigint 1ae3becbe266e4c0ec4db07dec9521bc'
+        ),
+        (
+            'integrations_private.record_integration_event()',
+            'plpgsql volatile security definer set search_path="" returns trigger 5516552fc16a1cc70b76d7ecec5ce8b7'
+        ),
+        (
+            'integrations_private.refuse_event_flood(uuid)',
+            'plpgsql volatile security invoker set search_path="" returns void e2fd64a2c61af8def8230a91d7f99ff6'
+        ),
+        (
+            'integrations_private.token_is_allowed()',
+            'sql stable security invoker set search_path="" returns boolean 077e72dee1457d4442018c2693e6bffd'
+        )
+),
+-- Long ones are written on several lines.
+listed (object, definition) as (
+    select w.object, regexp_replace(w.definition, '\s+', ' ', 'g') from written as w
+),
+present (object, definition) as (
+    select
+        f.oid::regprocedure::text,
+        concat_ws(
+            ' ', l.lanname,
+            case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+            case when f.prosecdef then 'security definer' else 'security invoker' end,
+            'set ' || array_to_string(f.proconfig, ', '),
+            case when f.proowner <> t.relowner then format('owned by %s', f.proowner::regrole) end,
+            'returns ' || pg_get_function_result(f.oid),
+            -- A body after `return` is kept as an expression, which versions print with other spaces.
+            md5(coalesce(regexp_replace(pg_get_function_sqlbody(f.oid), '\s', '', 'g'), f.prosrc))
+        )
+    from pg_catalog.pg_proc as f
+    join pg_catalog.pg_namespace as n on n.oid = f.pronamespace
+    join pg_catalog.pg_language as l on l.oid = f.prolang
+    left join pg_catalog.pg_class as t on t.oid = to_regclass('public.integrations')
+    where n.nspname = 'integrations_private'
+)
+select
+    'functions_beyond_the_list' as audit,
+    'ERROR' as level,
+    coalesce(p.object, l.object) as object,
+    case
+        when l.object is null then format('The function is not one of the migrations: %s.', p.definition)
+        when p.object is null then 'The function is missing.'
+        else format('The function was changed. The migrations make: %s. It is: %s.', l.definition, p.definition)
+    end as detail,
+    case
+        when l.object is null then format('drop function %s;', p.object)
+        else 'Create it again as the migration does, with `create or replace function`, and find out who changed it.'
+    end as remediation
+from listed as l
+full join present as p on p.object = l.object
+where p.definition is distinct from l.definition
+order by object;
