@@ -40,7 +40,6 @@ INSENSITIVE: Final[Mapping[str, Attempt]] = {
     "read": lambda api, own: api.get(f"/api/integrations/{own.keyed}"),
     "events": lambda api, own: api.get(f"/api/integrations/{own.keyed}/events"),
     "pause": lambda api, own: api.patch(f"/api/integrations/{own.keyed}", json={"status": "inactive"}),
-    "refresh": lambda api, own: api.post(f"/api/integrations/{own.scripted}/refresh-token"),
 }
 SENSITIVE: Final[Mapping[str, Attempt]] = {
     "create": lambda api, _: api.post(
@@ -55,6 +54,7 @@ SENSITIVE: Final[Mapping[str, Attempt]] = {
         f"/api/integrations/{own.keyed}", json={"credentials": {"api_key": canaries.API_KEY}}
     ),
     "initiate": lambda api, _: api.post("/api/integrations/oauth/initiate", json={"service_name": "scripted"}),
+    "refresh": lambda api, own: api.post(f"/api/integrations/{own.scripted}/refresh-token"),
     "finish in the app": lambda api, own: api.post(
         CALLBACK, json={"params": {"code": canaries.CODE, "state": own.states[0]}}
     ),
@@ -105,7 +105,7 @@ async def test_a_signed_out_users_token_is_refused_where_the_setting_says(
     replies = await _attempt_everything(apis[mode.value], ada, own)
     outcomes = {name: _outcome(reply) for name, reply in replies.items()}
     assert outcomes == _expected(refused, (401, "session_ended"))
-    assert bool(scripted.asked_for("/token")) is (mode is not SessionCheck.ALWAYS)
+    assert bool(scripted.asked_for("/token")) is (mode is SessionCheck.OFF), "the service was asked for a token"
 
 
 async def test_while_auth_cannot_be_asked_only_what_needs_its_word_is_refused(
@@ -115,7 +115,7 @@ async def test_while_auth_cannot_be_asked_only_what_needs_its_word_is_refused(
     replies = await _attempt_everything(apis["without_auth"], ada, own)
     outcomes = {name: _outcome(reply) for name, reply in replies.items()}
     assert outcomes == _expected(set(SENSITIVE), (503, "auth_unavailable"))
-    assert len(scripted.asked_for("/token")) == 1, "only the refresh may have asked the service"
+    assert scripted.asked_for("/token") == []
 
 
 def _expected(refused: set[str], refusal: tuple[int, str]) -> dict[str, object]:

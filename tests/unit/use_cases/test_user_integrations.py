@@ -1,10 +1,12 @@
 """What one signed-in user can do with their connections."""
 
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 
+from supabase_integrations.core.callback import CallbackQuery
 from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, Credentials, OAuthCredentials
 from supabase_integrations.core.encryption_errors import DecryptionError
 from supabase_integrations.core.errors import (
@@ -222,7 +224,14 @@ async def test_somebody_elses_id_looks_like_an_unknown_one(world: World) -> None
     assert (owner.user_id, row.id) in world.database.rows
 
 
-SENSITIVE = {"create", "replace", "delete", "initiate"}
+async def back_from_demo(world: World, caller: Caller) -> CallbackQuery:
+    """What the demo service sends the browser back with, after this caller's consent."""
+    started = await world.user(caller).initiate_auth(Initiation("demo_crm"))
+    (state,) = parse_qs(urlsplit(started.auth_url).query)["state"]
+    return CallbackQuery.parse((("code", "canary-code"), ("state", state), ("iss", "http://127.0.0.1:9400")))
+
+
+SENSITIVE = {"create", "replace", "delete", "initiate", "finish", "refresh", "credentials"}
 
 
 @pytest.mark.parametrize(
@@ -238,6 +247,8 @@ async def test_a_signed_out_user_is_refused_what_the_setting_names(
 ) -> None:
     caller = world.caller()
     row = await create(world, caller)
+    granted = await world.user(caller).handle_callback(await back_from_demo(world, caller))
+    pending = await back_from_demo(world, caller)
     world.session_mode = mode
     world.sessions.error = UnauthenticatedError("session_ended", "The session has ended.")
     user = world.user(caller)
@@ -246,9 +257,12 @@ async def test_a_signed_out_user_is_refused_what_the_setting_names(
         "list": lambda: user.list(ListQuery()),
         "get": lambda: user.get(row.id),
         "events": lambda: user.events(row.id),
+        "refresh": lambda: user.refresh_token(granted.id),
+        "credentials": lambda: user.get_integration_credentials(row.id),
+        "finish": lambda: user.handle_callback(pending),
         "pause": lambda: user.update(row.id, IntegrationChanges(status=IntegrationStatus.INACTIVE)),
         "initiate": lambda: user.initiate_auth(Initiation("demo_crm")),
-        "create": lambda: user.create("demo_crm", TOKEN, service_type=None, config={}),
+        "create": lambda: user.create("basic", BASIC, service_type=None, config={"host": "acme.example"}),
         "replace": lambda: user.update(row.id, IntegrationChanges(), API_KEY),
         "delete": lambda: user.delete(row.id),
     }
