@@ -38,6 +38,7 @@ def request_id() -> str:
 class RequestLog:
     """ASGI middleware. A caller's own X-Request-Id is kept where it is a plain word, and returned either way.
 
+    What the API says of a user is for that user alone: no answer of /api/ is stored by anybody on the way.
     Logged are the route's template and never the path or the query: those of a callback hold a code.
     """
 
@@ -59,6 +60,8 @@ class RequestLog:
                 status = message["status"]
                 message.setdefault("headers", [])
                 message["headers"] = [*message["headers"], (b"x-request-id", record.request_id.encode())]
+                if scope["path"].startswith("/api/") and not _has(message["headers"], b"cache-control"):
+                    message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         try:
@@ -75,6 +78,10 @@ class RequestLog:
                 duration_ms=round((time.perf_counter() - started) * 1000, 2),
             )
             _record.reset(token)
+
+
+def _has(headers: list[tuple[bytes, bytes]], name: bytes) -> bool:
+    return any(given == name for given, _ in headers)
 
 
 def _given_id(scope: Scope) -> str | None:

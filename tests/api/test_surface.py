@@ -1,9 +1,11 @@
 """The API as its callers see it: lists, paging, events, credentials of each kind, CORS, health, documentation, logs."""
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -197,6 +199,36 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     ready = await stranger.get("/readyz")
     assert ready.status_code == 200
     assert {check["name"]: check["ok"] for check in ready.json()["checks"]} == {"database": True, "auth": True}
+
+
+async def test_answers_about_a_user_are_stored_by_nobody(ada: Person, stranger: httpx.AsyncClient) -> None:
+    for reply in (await page_of(ada.http), await page_of(stranger), await ada.initiate("scripted")):
+        assert reply.headers["cache-control"] == "no-store"
+
+
+async def page_of(http: httpx.AsyncClient) -> httpx.Response:
+    return await http.get("/api/integrations")
+
+
+async def test_a_head_that_never_ends_is_hung_up_on(local_system: LocalSystem) -> None:
+    host, port = urlsplit(local_system.api_url).hostname, urlsplit(local_system.api_url).port
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Endless: ")
+    answered = b""
+    with contextlib.suppress(ConnectionError):
+        for _ in range(100):
+            writer.write(b"a" * 10_000)
+            await writer.drain()
+        answered = await reader.read()
+    assert answered == b""
+    assert writer.is_closing() or reader.at_eof()
+    writer.close()
+
+
+async def test_many_requests_on_one_connection_are_served(stranger: httpx.AsyncClient) -> None:
+    for _ in range(50):
+        reply = await stranger.get("/healthz", headers={"x-padding": "a" * 5000})
+        assert reply.status_code == 200
 
 
 async def test_cors_with_credentials_is_for_the_configured_origins_only(stranger: httpx.AsyncClient) -> None:

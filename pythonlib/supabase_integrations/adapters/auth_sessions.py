@@ -4,6 +4,7 @@
 token is genuine (projects that sign with HS256, whose secret we do not want) and whether its session still exists.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,10 @@ from .success_cache import SuccessCache, token_digest
 
 CONFIRMED_FOR: Final = timedelta(seconds=5)
 """How long a session that was there is taken to be there."""
+
+MAX_QUESTIONS: Final = 20
+"""Put to Auth at once. Anybody can make up tokens that have to be asked about, and the pool is everybody's."""
+MAX_WAITING: Final = 200
 
 _SESSION_ENDED: Final = frozenset(
     {
@@ -51,6 +56,8 @@ class AuthUsers:
             persist_session=False,
         )
         self._flight: SingleFlight[bytes, UUID] = SingleFlight()
+        self._places = asyncio.Semaphore(MAX_QUESTIONS)
+        self._waiting = 0
 
     async def owner_of(self, access_token: str) -> UUID:
         """The user whose live session the token belongs to. Simultaneous questions about one token are asked once.
@@ -62,8 +69,15 @@ class AuthUsers:
         return await self._flight.run(token_digest(access_token), lambda: self._ask(access_token))
 
     async def _ask(self, access_token: str) -> UUID:
-        with translating_auth_errors():
-            return await self._client.user_id(access_token)
+        if self._places.locked() and self._waiting >= MAX_WAITING:
+            raise AuthUnavailableError("Too many tokens wait to be verified by Supabase Auth. Try again.")
+        self._waiting += 1
+        try:
+            async with self._places:
+                with translating_auth_errors():
+                    return await self._client.user_id(access_token)
+        finally:
+            self._waiting -= 1
 
 
 class AuthSessions:

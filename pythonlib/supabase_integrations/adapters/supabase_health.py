@@ -1,12 +1,16 @@
 """Asks a Supabase project whether it can be worked with, as a stranger: no user's token is needed for that."""
 
+from datetime import timedelta
 from typing import Final
 
 import httpx
 import orjson
 
 from ..core.readiness import CheckResult
+from .clock import SystemClock
+from .single_flight import SingleFlight
 
+REMEMBERED_FOR: Final = timedelta(seconds=2)
 _MIGRATE: Final = "Run `integrations migrate --database-url …` or `supabase db push`."
 _MISSING: Final = frozenset({"PGRST205", "PGRST204", "PGRST106", "42P01"})
 
@@ -20,10 +24,24 @@ class SupabaseHealth:
         self._http = http
         self._url = supabase_url
         self._headers = {"apikey": publishable_key}
+        self._clock = SystemClock()
+        self._flight: SingleFlight[str, tuple[CheckResult, ...]] = SingleFlight()
+        self._found: tuple[CheckResult, ...] | None = None
+        self._found_at = self._clock.now()
         self._hs256 = "verified here, under SUPABASE_JWT_SECRET" if shares_jwt_secret else "verified by Supabase Auth"
 
     async def check(self) -> tuple[CheckResult, ...]:
-        """Whether the tables are there and closed to strangers, and whether Supabase Auth publishes its keys."""
+        """Whether the tables are there and closed to strangers, and whether Supabase Auth publishes its keys.
+
+        Found out once every two seconds, however many ask: anybody may.
+        """
+        now = self._clock.now()
+        if self._found is None or now - self._found_at > REMEMBERED_FOR:
+            self._found = await self._flight.run("", self._ask)
+            self._found_at = now
+        return self._found
+
+    async def _ask(self) -> tuple[CheckResult, ...]:
         return (await self._tables(), await self._auth())
 
     async def _tables(self) -> CheckResult:
@@ -32,7 +50,7 @@ class SupabaseHealth:
                 f"{self._url}/rest/v1/integrations", params={"select": "id", "limit": "1"}, headers=self._headers
             )
         except httpx.TransportError:
-            return CheckResult("database", False, f"{self._url}/rest/v1 cannot be reached. Check SUPABASE_URL.")
+            return CheckResult("database", False, "The Data API cannot be reached. Check SUPABASE_URL.")
         code = _code(reply)
         if code == "42501":
             return CheckResult("database", True, "The tables are there, and strangers are refused.")
@@ -52,7 +70,7 @@ class SupabaseHealth:
         except (httpx.TransportError, orjson.JSONDecodeError, KeyError, TypeError):
             keys = None
         if not isinstance(keys, list):
-            return CheckResult("auth", False, f"{url} does not answer with keys. Check SUPABASE_URL.")
+            return CheckResult("auth", False, "Supabase Auth does not publish its keys. Check SUPABASE_URL.")
         if not keys:
             return CheckResult("auth", True, f"No public keys: HS256 tokens are {self._hs256}.")
         return CheckResult("auth", True, f"{len(keys)} public keys: tokens are verified here.")

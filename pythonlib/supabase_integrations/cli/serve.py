@@ -2,9 +2,13 @@
 
 import gc
 import socket
+from typing import Final
 
 from ..core.errors import ConfigurationError
 from .environment import EnvFile, read_environment
+
+MAX_CONNECTIONS: Final = 2000
+"""Beyond it, new requests are answered with 503 at once."""
 
 
 def serve(env_file: EnvFile = None) -> None:
@@ -16,6 +20,7 @@ def serve(env_file: EnvFile = None) -> None:
 
     from integrations_api import create_app
 
+    from ..bounded_http import BoundedHttpProtocol
     from ..configuration import Configuration
     from ..logs import configure_logs
 
@@ -25,7 +30,15 @@ def serve(env_file: EnvFile = None) -> None:
     configure_logs()
     gc.freeze()
     gc.enable()
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=30)
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttpProtocol,
+        limit_concurrency=MAX_CONNECTIONS,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
     uvicorn.Server(config).run(sockets=[listening])
 
 
