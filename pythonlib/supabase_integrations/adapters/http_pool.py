@@ -32,8 +32,12 @@ class HttpLimits:
     """How much one pool may use, and how long and how large one exchange may be."""
 
     max_connections: int = 100
-    keepalive: timedelta = timedelta(seconds=15)
-    """How long an idle connection is kept; below the minute and more of Supabase's gateways."""
+    max_connections_per_host: int = 0
+    """0 is as many as there are."""
+    keepalive: timedelta = timedelta(seconds=4)
+    """How long an idle connection is kept: below the 5 s after which Node servers hang up. A request that meets one
+    being closed is not sent again, and fails.
+    """
     connect_timeout: timedelta = timedelta(seconds=5)
     """Waiting for a free connection, resolving, connecting and TLS, together."""
     total_timeout: timedelta = timedelta(seconds=12)
@@ -111,6 +115,7 @@ def _aiohttp_transport(
     context = ssl_context or httpx.create_ssl_context(trust_env=False)
     connector = aiohttp.TCPConnector(
         limit=limits.max_connections,
+        limit_per_host=limits.max_connections_per_host,
         keepalive_timeout=limits.keepalive.total_seconds(),
         ssl=context,
         resolver=resolver,

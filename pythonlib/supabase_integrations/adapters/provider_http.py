@@ -18,7 +18,8 @@ from .http_pool import HttpLimits, open_http_pool
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
-_LIMITS: Final = HttpLimits(max_reply_bytes=1024 * 1024)
+_LIMITS: Final = HttpLimits(max_connections=200, max_connections_per_host=20, max_reply_bytes=1024 * 1024)
+"""For each host, so that a slow service keeps nobody from another one."""
 
 
 class ForbiddenAddressError(ProviderUnavailableError):
