@@ -1,11 +1,9 @@
 """Requests to services: one that hangs keeps nobody from another."""
 
 import asyncio
-import time
 
 from supabase_integrations.adapters.provider_http import open_provider_http
 from supabase_integrations.core.http_messages import HttpRequest
-
 from tests.scripted_service import Answer, ScriptedService
 
 
@@ -17,8 +15,7 @@ async def test_a_slow_service_keeps_nobody_from_another(scripted: ScriptedServic
     async with open_provider_http(allow_loopback=True) as http:
         waiting = [asyncio.create_task(http.send(slow)) for _ in range(30)]
         await asyncio.sleep(0.2)
-        started = time.perf_counter()
         assert (await http.send(quick)).status == 200
-        assert time.perf_counter() - started < 1, "it waited for the slow ones"
+        assert not any(task.done() for task in waiting)
         replies = await asyncio.gather(*waiting)
     assert {reply.status for reply in replies} == {200}
