@@ -139,7 +139,7 @@ async def test_an_audit_names_its_objects_unbroken_in_a_narrow_pipe(
 ) -> None:
     view = "public.a_view_that_somebody_gave_a_name_longer_than_any_column"
     async with await psycopg.AsyncConnection.connect(local_system.database_url, autocommit=True) as connection:
-        await connection.execute(f"create view {view} as select id from public.integrations".encode())
+        await connection.execute(f"create view {view} as table public.integrations".encode())
         audited = run("audit", environment=environment, COLUMNS="40")
         await connection.execute(f"drop view {view}".encode())
     assert audited.returncode == 1
