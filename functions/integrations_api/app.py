@@ -18,7 +18,7 @@ from .responses import Problem
 
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "content": {http_errors.PROBLEM_JSON: {}}}
-    for status in (401, 403, 404, 409, 422, 429, 503)
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503)
 }
 
 

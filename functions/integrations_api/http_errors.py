@@ -60,6 +60,13 @@ _FRAMEWORK_CODES: Final = {
     415: "unsupported_media_type",
 }
 
+_FRAMEWORK_DETAILS: Final = {
+    400: "The request cannot be read: send a JSON object, as application/json.",
+    404: "There is nothing at this path. /docs lists what there is.",
+    405: "This path does not take that method. /docs lists what it takes.",
+    413: "The request body is larger than this server accepts.",
+}
+
 _log = structlog.get_logger("integrations")
 
 
@@ -155,7 +162,8 @@ async def _framework_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = _FRAMEWORK_CODES.get(status, "http_error")
     headers = error.headers if isinstance(error, HTTPException) else None
-    return problem(status, code, HTTPStatus(status).description or HTTPStatus(status).phrase, headers=headers)
+    detail = _FRAMEWORK_DETAILS.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
+    return problem(status, code, detail, headers=headers)
 
 
 def _frames(error: BaseException) -> Iterable[str]:

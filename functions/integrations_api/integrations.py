@@ -103,10 +103,11 @@ async def list_events(
     limit: Limit = 50,
 ) -> EventList:
     """What happened to a connection, newest first."""
-    events = await user.events(integration_id, before=cursor, limit=limit)
+    found = await user.events(integration_id, before=cursor, limit=limit + 1)
+    events = found[:limit]
     return EventList(
         events=[EventView.model_validate(event) for event in events],
-        next_cursor=str(events[-1].id) if len(events) == limit else None,
+        next_cursor=str(events[-1].id) if len(found) > limit else None,
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -154,10 +155,17 @@ class UpdateBody(_Body):
     config: Config | None = None
     last_sync_at: Moment | None = None
 
+    @field_validator("status", "credentials", "config", "last_sync_at", mode="before")
+    @classmethod
+    def _given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be null: leave the field out")
+        return value
+
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("name at least one field, and give each a value")
+        if not self.model_fields_set:
+            raise ValueError("name at least one field")
         return self
 
 

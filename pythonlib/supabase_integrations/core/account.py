@@ -26,7 +26,7 @@ class Account:
     display_name: str | None = None
 
 
-def account_in(fields: Mapping[str, Any], rule: AccountRule) -> Account:
+def account_in(fields: Mapping[str, object], rule: AccountRule) -> Account:
     """The account in a parsed answer. Raises AccountUnknownError where the id is missing or no identifier."""
     value = _descend(fields, rule.field)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
@@ -84,7 +84,7 @@ def _claims(id_token: object) -> dict[str, Any]:
     return claims
 
 
-def _descend(fields: Mapping[str, Any], path: str) -> object:
+def _descend(fields: Mapping[str, object], path: str) -> object:
     value: object = fields
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -4,6 +4,8 @@ status.
 
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
@@ -34,11 +36,18 @@ _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "text/plain
 _CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
 
 
+@dataclass(frozen=True, slots=True)
+class TokenReply:
+    """A good answer: the credentials, and all fields for what else a service puts there (id_token, account names)."""
+
+    credentials: OAuthCredentials
+    fields: Mapping[str, object] = field(repr=False)
+
+
 def parse_token_reply(
     reply: HttpReply, service: ServiceDefinition, now: datetime, *, requested_scopes: tuple[str, ...]
-) -> tuple[OAuthCredentials, dict[str, Any]]:
-    """The credentials of a token reply, and the whole reply for what else a service puts there (id_token, account
-    names).
+) -> TokenReply:
+    """What a token endpoint answered.
 
     Raises ProviderUnavailableError (429, 5xx), InvalidGrantError, InvalidClientError, TokenEndpointError and
     MalformedTokenResponseError.
@@ -52,18 +61,16 @@ def parse_token_reply(
     access_token = _token(fields, "access_token", required=True)
     if access_token is None:
         raise MalformedTokenResponseError
-    return (
-        OAuthCredentials(
-            access_token=access_token,
-            issued_at=now,
-            token_type=_token_type(fields.get("token_type")),
-            refresh_token=refresh_token,
-            expires_at=now + lifetime if lifetime else None,
-            refresh_token_expires_at=now + refresh_lifetime if refresh_lifetime else None,
-            scopes=_scopes(fields.get("scope")) or requested_scopes,
-        ),
-        fields,
+    credentials = OAuthCredentials(
+        access_token=access_token,
+        issued_at=now,
+        token_type=_token_type(fields.get("token_type")),
+        refresh_token=refresh_token,
+        expires_at=now + lifetime if lifetime else None,
+        refresh_token_expires_at=now + refresh_lifetime if refresh_lifetime else None,
+        scopes=_scopes(fields.get("scope")) or requested_scopes,
     )
+    return TokenReply(credentials, fields)
 
 
 def _reply_object(reply: HttpReply, service: ServiceDefinition, now: datetime) -> dict[str, Any]:

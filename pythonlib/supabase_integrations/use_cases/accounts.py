@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..core.account import MAX_ACCOUNT_ID_LENGTH, Account, account_in, account_in_id_token, account_in_reply
 from ..core.credentials import OAuthCredentials
@@ -28,7 +27,7 @@ class Accounts:
         credentials: OAuthCredentials,
         *,
         tenant: str,
-        reply_fields: Mapping[str, Any],
+        reply_fields: Mapping[str, object],
     ) -> Account:
         """The account; `reply_fields` is the token endpoint's whole reply. One without id where nothing tells it.
 
@@ -52,7 +51,7 @@ class Accounts:
         credentials: OAuthCredentials,
         *,
         tenant: str,
-        reply_fields: Mapping[str, Any],
+        reply_fields: Mapping[str, object],
     ) -> Account:
         match rule.source:
             case AccountSource.TOKEN_REPLY:

@@ -3,9 +3,9 @@
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from ..core.callback import CallbackQuery, check_callback
@@ -33,7 +33,7 @@ from ..core.secret import SecretStr
 from ..core.service import ServiceDefinition
 from ..core.service_kinds import AuthKind
 from ..core.state import STATE_LIFETIME, new_state, read_state, state_hash
-from ..core.token_reply import parse_token_reply
+from ..core.token_reply import TokenReply, parse_token_reply
 from ..port import Clock, ProviderHttp, UserStore
 from .accounts import Accounts
 from .connections import Connection, Connections
@@ -151,16 +151,18 @@ class OAuthManager:
             client_secret=client.client_secret,
             other_issuers=self._issuers - {service.issuer},
         )
-        credentials, reply = await self.exchange_code(service, client, flow, code)
-        account = await self._accounts.identify(service, client, credentials, tenant=flow.tenant, reply_fields=reply)
-        payload = CredentialPayload(service.name, flow.tenant, credentials)
+        reply = await self.exchange_code(service, client, flow, code)
+        account = await self._accounts.identify(
+            service, client, reply.credentials, tenant=flow.tenant, reply_fields=reply.fields
+        )
+        payload = CredentialPayload(service.name, flow.tenant, reply.credentials)
         connection = Connection(service, account, payload, flow.config)
         return await self._connections.store(store, caller.user_id, connection, reconnect=flow.integration_id)
 
     async def exchange_code(
         self, service: ServiceDefinition, client: OAuthClient, flow: Flow, code: SecretStr
-    ) -> tuple[OAuthCredentials, dict[str, Any]]:
-        """Trade a code for tokens, in one attempt. The second value is the token endpoint's whole reply.
+    ) -> TokenReply:
+        """Trade a code for tokens, in one attempt.
 
         Raises InvalidGrantError, InvalidClientError, TokenEndpointError, MalformedTokenResponseError and
         ProviderUnavailableError.
@@ -173,11 +175,12 @@ class OAuthManager:
             redirect_uri=flow.redirect_uri,
             tenant=flow.tenant,
         )
-        reply = await self._http.send(request)
-        credentials, fields = parse_token_reply(reply, service, self._clock.now(), requested_scopes=flow.scopes)
+        answer = await self._http.send(request)
+        reply = parse_token_reply(answer, service, self._clock.now(), requested_scopes=flow.scopes)
         if service.exchange_on_connect:
-            credentials = await self._exchange_access_token(service, client, flow, credentials)
-        return credentials, fields
+            longer = await self._exchange_access_token(service, client, flow, reply.credentials)
+            return replace(reply, credentials=longer)
+        return reply
 
     async def _exchange_access_token(
         self, service: ServiceDefinition, client: OAuthClient, flow: Flow, credentials: OAuthCredentials
@@ -188,11 +191,11 @@ class OAuthManager:
         token = credentials.access_token
         request = access_token_exchange_request(service, client, access_token=token, tenant=flow.tenant)
         try:
-            reply = await self._http.send(request)
-            longer, _ = parse_token_reply(reply, service, self._clock.now(), requested_scopes=credentials.scopes)
+            answer = await self._http.send(request)
+            longer = parse_token_reply(answer, service, self._clock.now(), requested_scopes=credentials.scopes)
         except IntegrationError:
             return credentials
-        return longer
+        return longer.credentials
 
     async def _consume(self, store: UserStore, caller: Caller, state: str) -> Flow:
         authentic = read_state(self._encryption, state)

@@ -126,8 +126,8 @@ class Refresher:
             raise NotRefreshableError
         request = _request(leased.service, client, old, leased.payload.tenant)
         reply = await self._http.send(request)
-        new, _ = parse_token_reply(reply, leased.service, self._clock.now(), requested_scopes=old.scopes)
-        return replace(leased.payload, credentials=renewed(old, new))
+        new = parse_token_reply(reply, leased.service, self._clock.now(), requested_scopes=old.scopes)
+        return replace(leased.payload, credentials=renewed(old, new.credentials))
 
     def _open(self, sealed: SealedIntegration) -> OpenIntegration:
         """Open a row that may be used. Raises for one that is paused or has to be connected again."""

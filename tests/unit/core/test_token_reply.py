@@ -24,7 +24,7 @@ JSON = {"content-type": "application/json;charset=utf-8"}
 
 
 def parse(reply: HttpReply, service: str = "demo_crm") -> OAuthCredentials:
-    return parse_token_reply(reply, CATALOGUE.get(service), START, requested_scopes=("asked",))[0]
+    return parse_token_reply(reply, CATALOGUE.get(service), START, requested_scopes=("asked",)).credentials
 
 
 def reply(status: int = 200, **fields: Any) -> HttpReply:
