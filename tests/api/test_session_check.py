@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -100,7 +100,7 @@ def apis(local_system: LocalSystem, local_environment: Mapping[str, str]) -> Ite
 async def test_a_signed_out_users_token_is_refused_where_the_setting_says(
     apis: Mapping[str, str], ada: Person, scripted: ScriptedService, mode: SessionCheck, refused: set[str]
 ) -> None:
-    own = await _belongings(ada)
+    own = await _belongings(ada, scripted)
     await _sign_out(ada)
     replies = await _attempt_everything(apis[mode.value], ada, own)
     outcomes = {name: _outcome(reply) for name, reply in replies.items()}
@@ -111,7 +111,7 @@ async def test_a_signed_out_users_token_is_refused_where_the_setting_says(
 async def test_while_auth_cannot_be_asked_only_what_needs_its_word_is_refused(
     apis: Mapping[str, str], ada: Person, scripted: ScriptedService
 ) -> None:
-    own = await _belongings(ada)
+    own = await _belongings(ada, scripted)
     replies = await _attempt_everything(apis["without_auth"], ada, own)
     outcomes = {name: _outcome(reply) for name, reply in replies.items()}
     assert outcomes == _expected(set(SENSITIVE), (503, "auth_unavailable"))
@@ -135,16 +135,15 @@ async def _attempt_everything(url: str, person: Person, own: Belongings) -> dict
         return {name: await attempt(api, own) for name, attempt in ATTEMPTS.items()}
 
 
-async def _belongings(person: Person) -> Belongings:
-    tokens: dict[str, Any] = {"access_token": canaries.ACCESS_TOKEN, "refresh_token": canaries.REFRESH_TOKEN}
-    body = {"service_name": "scripted", "credentials": tokens | {"expires_at": "2030-01-01T00:00:00Z"}}
-    created = await person.http.post("/api/integrations", json=body)
-    assert created.status_code == 201, created.text
+async def _belongings(person: Person, scripted: ScriptedService) -> Belongings:
     keyed = await person.connect_with_key()
-    started = [await person.initiate("scripted") for _ in range(2)]
-    first, second = (query_of(reply.json()["auth_url"])["state"] for reply in started)
-    cookie = started[1].headers["set-cookie"].partition(";")[0]
-    return Belongings(keyed["id"], created.json()["id"], (first, second), cookie)
+    started = [await person.initiate("scripted") for _ in range(3)]
+    done, *states = (query_of(reply.json()["auth_url"])["state"] for reply in started)
+    finished = await person.finish(params={"code": canaries.CODE, "state": done})
+    assert finished.status_code == 200, finished.text
+    scripted.asked.clear()
+    cookie = started[2].headers["set-cookie"].partition(";")[0]
+    return Belongings(keyed["id"], finished.json()["integration_id"], (states[0], states[1]), cookie)
 
 
 async def _sign_out(person: Person) -> None:
