@@ -20,6 +20,9 @@ select
 from pg_catalog.pg_default_acl as d
 join pg_catalog.pg_namespace as n on n.oid = d.defaclnamespace
 cross join aclexplode(d.defaclacl) as g
-where n.nspname = 'integrations_private' and g.grantee <> d.defaclrole
+where n.nspname = 'integrations_private'
+    and g.grantee <> d.defaclrole
+    -- Of a role that cannot create anything there they never take effect. Anyone may set their own.
+    and has_schema_privilege(d.defaclrole, n.oid, 'CREATE')
 group by n.nspname, d.defaclrole, d.defaclobjtype, g.grantee
 order by object, detail;

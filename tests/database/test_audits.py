@@ -74,6 +74,17 @@ async def test_audit_fires_and_falls_silent(connection: Connection, offence: Off
     assert await findings(connection, offence.audit) == []
 
 
+async def test_default_privileges_without_effect_are_no_finding(connection: Connection) -> None:
+    await connection.execute("create role bystander")
+    await connection.execute(
+        "alter default privileges for role bystander in schema integrations_private grant select on tables to anon"
+    )
+    assert await findings(connection, "default_privileges") == []
+
+    await connection.execute("grant create on schema integrations_private to bystander")
+    assert len(await findings(connection, "default_privileges")) == 1
+
+
 def test_every_audit_is_shown_firing() -> None:
     assert {offence.audit for offence in OFFENCES} == set(AUDITS)
 

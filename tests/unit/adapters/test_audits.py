@@ -16,6 +16,6 @@ def test_a_folders_audits_are_its_sql_files_in_order(tmp_path: Path) -> None:
 
 def test_the_projects_own_audits_are_found() -> None:
     audits = {audit.name: audit for audit in load_audits(audits_dir())}
-    assert len(audits) == 16
+    assert len(audits) == 23
     for name, audit in audits.items():
         assert f"'{name}' as audit".encode() in audit.query
