@@ -27,6 +27,9 @@ PROTOCOL_PARAMETERS: Final = frozenset(
 )
 """Authorize parameters that the protocol owns: no caller may set them, whatever a service's allow-list says."""
 
+_TRIED_DOMAINS: Final = ("example", "com", "net", "org", "io", "dev", "app", "co.uk", "cloud", "xyz")
+_NOT_IN_A_TENANT: Final = frozenset("/?#@%\\ \t\r\n&;")
+"""What would end the host, or begin another part of the URL that a tenant is built into."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ENDPOINTS: Final = (
     *("authorization_endpoint", "token_endpoint", "refresh_endpoint", "revocation_endpoint"),
@@ -53,7 +56,7 @@ class AccountRule(_Entry):
     source: AccountSource
     field: str = ""
     name_field: str = ""
-    request: Annotated[str, StringConstraints(pattern=r"^(GET \S+)?$")] = ""
+    request: Annotated[str, StringConstraints(pattern=r"^(GET (/|https?://)\S+)?$")] = ""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -117,6 +120,8 @@ class ServiceDefinition(_Entry):
             raise ValueError("authorization_endpoint and token_endpoint are needed for auth = oauth2")
         for name in _ENDPOINTS:
             _check_endpoint(name, getattr(self, name), self.tenant_param)
+        if self.account_id_from and "://" in self.account_id_from.request:
+            _check_endpoint("account_id_from", self.account_id_from.request.removeprefix("GET "), self.tenant_param)
         if bool(self.tenant_param) != bool(self.tenant_pattern):
             raise ValueError("tenant_param and tenant_pattern belong together")
         if self.tenant_pattern:
@@ -173,7 +178,8 @@ class ServiceDefinition(_Entry):
                 raise InvalidValueError(name, f"{self.display_name} needs {name}, matching {self.tenant_pattern}")
             return ""
         too_long = len(tenant) > MAX_TENANT_LENGTH or any(len(label) > MAX_LABEL_LENGTH for label in tenant.split("."))
-        if too_long or not re.fullmatch(self.tenant_pattern, tenant):
+        breaks_out = self.auth is AuthKind.OAUTH2 and not _NOT_IN_A_TENANT.isdisjoint(tenant)
+        if too_long or breaks_out or not re.fullmatch(self.tenant_pattern, tenant):
             raise InvalidValueError(name, f"{name} does not match {self.tenant_pattern}")
         return tenant
 
@@ -201,10 +207,16 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _check_owner_of_host(name: str, url: str, tenant_param: str, tenant_pattern: str) -> None:
-    """A user names the tenant, and this server's client secret is sent there: it must not be any host of theirs."""
-    stranger = "attacker.example"
-    host = urlsplit(url.replace(f"{{{tenant_param}}}", stranger)).hostname or ""
-    if host.endswith(stranger) and re.fullmatch(tenant_pattern, stranger):
+    """A user names the tenant, and this server's client secret is sent there: it must not be any host of theirs.
+
+    Where the tenant ends the host, its pattern has to pin the domain: it is tried with hosts that anybody could own.
+    """
+    placeholder = f"{{{tenant_param}}}"
+    host = urlsplit(url.replace(placeholder, "tenant")).hostname or ""
+    if not host.endswith("tenant"):
+        return
+    strangers = (f"{label}.{domain}" for label in ("a", "attacker", "xn--a", "a.b", "a1") for domain in _TRIED_DOMAINS)
+    if any(re.fullmatch(tenant_pattern, stranger) for stranger in (*strangers, "localhost", "127.0.0.1")):
         raise ValueError(f"{name}: tenant_pattern must pin the domain, for the client secret is sent to that host")
 
 

@@ -15,6 +15,9 @@ token_endpoint = "https://acme.example/token"
 """
 
 
+HTTP_ACCOUNT = 'account_id_from = { source = "request", field = "id", request = "GET http://acme.example/" }'
+
+
 def test_the_services_that_come_with_the_project() -> None:
     names = [service.name for service in load()]
     assert names == ["demo_crm", "google_ads", "hubspot", "meta_ads", "shopify"]
@@ -37,11 +40,16 @@ def test_operators_add_services_and_replace_them_whole() -> None:
 def test_a_client_secret_is_never_sent_to_a_host_of_the_users_choice() -> None:
     tenant = 'tenant_param = "host"\ntenant_pattern = "%s"\n'
     text = ACME.replace('"https://acme.example/token"', '"https://{host}/token"')
-    with pytest.raises(ConfigurationError, match="token_endpoint: tenant_pattern must pin the domain"):
-        load(text + tenant % r"^[a-z0-9][a-z0-9.-]+$")
+    for anybody in (r"^[a-z0-9][a-z0-9.-]+$", r"^[a-z0-9.-]+\\.com$", r"^\\S+$", r"^(acme\\.example|.*\\.io)$"):
+        with pytest.raises(ConfigurationError, match="token_endpoint: tenant_pattern must pin the domain"):
+            load(text + tenant % anybody)
     assert load(text + tenant % r"^[a-z]+\\.acme\\.example$").get("acme").needs_tenant
     below = ACME.replace('"https://acme.example/token"', '"https://{host}.acme.example/token"')
     assert load(below + tenant % r"^[a-z0-9.-]+$").get("acme").needs_tenant
+    loose = load(below + tenant % r"^\\S+$").get("acme")
+    for breaking in ("evil.example/", "evil.example?", "evil.example#", "a@evil.example", "evil.example\\", "a%2f"):
+        with pytest.raises(InvalidValueError):
+            loose.url(loose.token_endpoint, breaking)
 
 
 def test_a_service_may_be_based_on_another() -> None:
@@ -104,6 +112,11 @@ def test_a_variable_that_is_not_declared_does_not_reach_into_the_environment() -
         ('allowed_authorization_params = ["state"]', "state"),
         ('account_id_from = { source = "request", field = "id" }', "request"),
         ('account_id_from = { source = "id_token" }', "field"),
+        (
+            'account_id_from = { source = "request", field = "id", request = "GET http://acme.example/" }',
+            "account_id_from",
+        ),
+        ('account_id_from = { source = "request", field = "id", request = "GET @evil.example/" }', "request"),
         ('account_id_from = { source = "guess", field = "id" }', "source"),
         ("access_token_lifetime_s = 0", "access_token_lifetime_s"),
         ("callback_hmac = true", "tenant_param"),
