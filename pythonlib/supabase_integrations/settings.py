@@ -18,10 +18,16 @@ from .core.session_check import SessionCheck
 
 CALLBACK_PATH: Final = "/api/integrations/oauth/callback"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_DANGEROUS_SCHEMES: Final = frozenset({"", "javascript", "data", "file", "blob", "vbscript", "about"})
+_DANGEROUS_SCHEMES: Final = frozenset(
+    {"", "about", "blob", "data", "file", "filesystem", "intent", "javascript", "vbscript", "view-source"}
+)
 _MIN_JWT_SECRET_BYTES: Final = 32
 """The least that HS256 allows: RFC 7518 §3.2."""
-_MASTER_KEYS: Final = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
+_MASTER_KEYS: Final = (
+    *("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SERVICE_KEY", "SERVICE_ROLE_KEY"),
+    *("SUPABASE_SECRET_KEY", "SUPABASE_SECRET_KEYS", "JWT_SECRET", "GOTRUE_JWT_SECRET"),
+)
+_DATABASE_DOORS: Final = ("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_DB_PASSWORD", "PGPASSWORD")
 
 _ADVICE: Final = {
     "ENCRYPTION_KEY": "Make one with `integrations generate-key` and keep it: without it no stored credential opens.",
@@ -29,6 +35,10 @@ _ADVICE: Final = {
     "SUPABASE_PUBLISHABLE_KEY": "It is under Project Settings, API Keys, and begins with sb_publishable_.",
     "APP_URL": "It is the public https address of this API: the services send users back to it.",
 }
+
+
+_PUBLISHABLE_KEY: Final = re.compile(r"sb_publishable_[A-Za-z0-9_-]+")
+_NOT_IN_A_REDIRECT: Final = frozenset("#*\\;<>\"' `")
 
 
 class Environment(StrEnum):
@@ -55,12 +65,12 @@ def _address(value: str) -> str:
         parts = urlsplit(value)
         is_bare = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
         # Reading the port checks it.
-        is_address = is_bare and _is_secure(value) and parts.port != 0
+        is_address = is_bare and _is_secure(value) and parts.port != 0 and value.isascii() and "*" not in value
     except ValueError:
         is_address = False
     if not is_address:
         raise ValueError("must be an https:// address (http:// only on localhost) without a path")
-    return value.rstrip("/")
+    return value.rstrip("/").lower()
 
 
 def _redirect_url(value: str) -> str:
@@ -69,8 +79,11 @@ def _redirect_url(value: str) -> str:
         _ = parts.port
     except ValueError:
         raise ValueError("each entry is one complete URL") from None
-    if parts.scheme in _DANGEROUS_SCHEMES or "#" in value or "*" in value or not value.isprintable():
-        raise ValueError("each entry is one exact URL without a fragment or wildcard")
+    is_web = parts.scheme in ("http", "https")
+    if parts.scheme in _DANGEROUS_SCHEMES or "@" in parts.netloc or (is_web and not parts.hostname):
+        raise ValueError("each entry is one complete URL, such as https://app.example.com/integrations")
+    if not value.isascii() or not value.isprintable() or not _NOT_IN_A_REDIRECT.isdisjoint(value):
+        raise ValueError("each entry is one exact URL in ASCII, without a fragment or wildcard")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("http:// is for localhost only: use https://")
     return value
@@ -93,7 +106,7 @@ class CatalogueSettings(BaseModel):
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read and check settings; empty values count as absent. Raises ConfigurationError, naming every mistake."""
         try:
-            return cls.model_validate({name: value for name, value in environment.items() if value.strip()})
+            return cls.model_validate({name: text for name, value in environment.items() if (text := value.strip())})
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
 
@@ -137,8 +150,15 @@ class Settings(CatalogueSettings):
 
     @model_validator(mode="after")
     def _only_keys_it_may_have(self) -> Self:
-        if _is_master_key(self.publishable_key):
-            raise ValueError(f"SUPABASE_PUBLISHABLE_KEY holds a secret key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}")
+        if not _is_publishable(self.publishable_key):
+            raise ValueError(
+                f"SUPABASE_PUBLISHABLE_KEY is not a publishable key. {_ADVICE['SUPABASE_PUBLISHABLE_KEY']}"
+            )
+        if self.environment is Environment.DEVELOPMENT and self.host not in _LOOPBACK:
+            raise ValueError(
+                "HOST: a development system listens on 127.0.0.1 only, for it trusts this machine."
+                " Set ENVIRONMENT=production for everybody else."
+            )
         if self.jwt_secret and self.environment is Environment.PRODUCTION:
             raise ValueError(
                 "SUPABASE_JWT_SECRET is set: its holder can mint any role, so only a development system may have it."
@@ -161,16 +181,29 @@ class Settings(CatalogueSettings):
         return Keyring.from_hex(self.encryption_key, self.encryption_keys_retired)
 
 
-def _is_master_key(key: str) -> bool:
-    """Whether a key bypasses row level security: a secret key, or a legacy one, a JWT that names its role."""
-    if key.startswith("sb_secret_"):
+def refuse_database_access(environment: Mapping[str, str]) -> None:
+    """The database alone holds ciphertext, and this service's environment alone opens no row: refuse the two together.
+
+    Raises ConfigurationError where the environment of a production service opens the database.
+    """
+    for name in _DATABASE_DOORS:
+        if environment.get(name, "").strip():
+            raise ConfigurationError(
+                f"{name} is set, and `serve` must not have it beside ENCRYPTION_KEY: whoever read both could open every"
+                " credential. Keep it where migrations and audits are run, and unset it here."
+            )
+
+
+def _is_publishable(key: str) -> bool:
+    """Whether a key may be shown to anybody: a publishable one, or a legacy one, a JWT that names the role `anon`."""
+    if _PUBLISHABLE_KEY.fullmatch(key):
         return True
     parts = key.split(".")
     try:
         claims = orjson.loads(base64url.decode(parts[1])) if len(parts) == 3 else {}
     except ValueError:
         return False
-    return isinstance(claims, dict) and claims.get("role") == "service_role"
+    return isinstance(claims, dict) and claims.get("role") == "anon"
 
 
 def _explain(error: ValidationError) -> str:

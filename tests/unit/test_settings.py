@@ -8,7 +8,7 @@ from supabase_integrations.configuration import Configuration, load_catalogue, m
 from supabase_integrations.core import base64url
 from supabase_integrations.core.errors import ConfigurationError
 from supabase_integrations.core.session_check import SessionCheck
-from supabase_integrations.settings import Settings
+from supabase_integrations.settings import Settings, refuse_database_access
 
 COMPLETE = {
     "SUPABASE_URL": "https://ref.supabase.example/",
@@ -17,6 +17,7 @@ COMPLETE = {
     "APP_URL": "https://api.example",
 }
 
+ANON_JWT = "e30." + base64url.encode(b'{"role":"anon"}') + ".c2ln"
 SERVICE_ROLE_JWT = "e30." + base64url.encode(b'{"role":"service_role"}') + ".canary"
 
 
@@ -94,6 +95,14 @@ def test_a_malformed_key_is_told_without_showing_it(key: str) -> None:
         ("ALLOWED_REDIRECT_URLS", "https://[app.example/"),
         ("ALLOWED_REDIRECT_URLS", "https://app.example:abc/"),
         ("ALLOWED_REDIRECT_URLS", "http://app.example/"),
+        ("ALLOWED_REDIRECT_URLS", "https:evil.example"),
+        ("ALLOWED_REDIRECT_URLS", "https:\\\\evil.example"),
+        ("ALLOWED_REDIRECT_URLS", "https://user@app.example/"),
+        ("ALLOWED_REDIRECT_URLS", "https://app.example/連携"),
+        ("ALLOWED_REDIRECT_URLS", "view-source:https://app.example/"),
+        ("ALLOWED_ORIGINS", "https://*.app.example"),
+        ("SUPABASE_PUBLISHABLE_KEY", "sb_publishable_x\ny"),
+        ("SUPABASE_PUBLISHABLE_KEY", "something"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "https://app.example/path"),
         ("SESSION_CHECK", "sometimes"),
@@ -121,6 +130,9 @@ def test_every_mistake_is_told_at_once() -> None:
         ("SUPABASE_JWT_SECRET", "canary-jwt-secret"),
         ("SUPABASE_SERVICE_ROLE_KEY", "canary-service-role"),
         ("SUPABASE_SECRET_KEY", "canary-secret"),
+        ("SUPABASE_SERVICE_KEY", "canary-secret"),
+        ("GOTRUE_JWT_SECRET", "canary-secret"),
+        ("SUPABASE_PUBLISHABLE_KEY", " sb_secret_canary"),
         ("SUPABASE_PUBLISHABLE_KEY", "sb_secret_canary"),
         ("SUPABASE_PUBLISHABLE_KEY", SERVICE_ROLE_JWT),
     ],
@@ -169,3 +181,26 @@ def test_a_providers_file_adds_to_the_built_in_services_whatever_its_name(tmp_pa
     providers.write_text('[service.keyed]\ndisplay_name = "Keyed"\nservice_type = "content"\nauth = "api_key"\n')
     names = [service.name for service in load_catalogue(read(PROVIDERS_FILE=str(providers)), COMPLETE)]
     assert names == ["google_ads", "hubspot", "keyed", "meta_ads", "shopify"]
+
+
+def test_a_development_system_listens_on_this_machine_alone() -> None:
+    assert read(HOST="0.0.0.0").host == "0.0.0.0"
+    with pytest.raises(ConfigurationError, match="HOST"):
+        read(ENVIRONMENT="development", HOST="0.0.0.0")
+
+
+@pytest.mark.parametrize("key", ["sb_publishable_Ab-9_", ANON_JWT])
+def test_keys_that_anybody_may_have(key: str) -> None:
+    assert read(SUPABASE_PUBLISHABLE_KEY=f" {key} ").publishable_key == key
+
+
+def test_origins_are_written_as_browsers_write_them() -> None:
+    assert read(ALLOWED_ORIGINS="HTTPS://App.Example/").allowed_origins == ("https://app.example",)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_DB_PASSWORD", "PGPASSWORD"])
+def test_the_service_must_not_open_the_database_beside_its_keys(name: str) -> None:
+    refuse_database_access(COMPLETE)
+    with pytest.raises(ConfigurationError, match=name) as error:
+        refuse_database_access(COMPLETE | {name: "canary"})
+    assert "canary" not in str(error.value)

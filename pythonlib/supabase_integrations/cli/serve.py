@@ -23,8 +23,12 @@ def serve(env_file: EnvFile = None) -> None:
     from ..bounded_http import BoundedHttpProtocol
     from ..configuration import Configuration
     from ..logs import configure_logs
+    from ..settings import refuse_database_access
 
-    configuration = Configuration.from_environment(read_environment(env_file))
+    environment = read_environment(env_file)
+    configuration = Configuration.from_environment(environment)
+    if not configuration.settings.is_development:
+        refuse_database_access(environment)
     app = create_app(configuration)
     listening = _listen(configuration.settings.host, configuration.settings.port)
     configure_logs()
