@@ -9,6 +9,6 @@ class SessionCheck(StrEnum):
     OFF = "off"
     """None: a signed-out token works until it expires."""
     SENSITIVE = "sensitive"
-    """Connecting in every form, deleting, revoking and the release of credentials."""
+    """Connecting in every form, deleting, and replacing, refreshing or releasing credentials."""
     ALWAYS = "always"
     """Every request."""

@@ -21,6 +21,7 @@ from ..core.errors import (
     MalformedTokenResponseError,
     NotRefreshableError,
     ProviderUnavailableError,
+    QuotaExceededError,
     ReauthorizationRequiredError,
     ServiceNotConfiguredError,
     TokenEndpointError,
@@ -86,10 +87,10 @@ class Refresher:
             owner = uuid4()
             try:
                 leased = self._open(await store.take_lease(integration_id, owner))
-            except IntegrationBusyError:
+            except (IntegrationBusyError, QuotaExceededError) as error:
                 if decision.reason is RefreshReason.EXPIRES_SOON:
                     return opened
-                if pause is None:
+                if pause is None or isinstance(error, QuotaExceededError):
                     raise
                 await self._clock.sleep(pause)
                 opened = self._open(await store.get_sealed(integration_id))
