@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 Request = Callable[[], Awaitable[object]]
 
@@ -25,11 +26,6 @@ class Sample:
         ordered = sorted(self.latencies)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
-    def add(self, other: "Sample") -> None:
-        """Count another sample of the same candidate in."""
-        self.latencies += other.latencies
-        self.elapsed += other.elapsed
-
 
 async def keep_in_flight(request: Request, in_flight: int, seconds: float) -> Sample:
     """Send the next request as soon as one is answered, for some seconds."""
@@ -49,13 +45,30 @@ async def keep_in_flight(request: Request, in_flight: int, seconds: float) -> Sa
 
 
 async def take_turns(
-    candidates: Mapping[str, Request], *, in_flight: int, rounds: int, seconds: float
-) -> dict[str, Sample]:
+    candidates: Mapping[str, Request], *, in_flight: int, turns: int, seconds: float
+) -> dict[str, list[Sample]]:
     """Each candidate's requests, in turns of some seconds; a first short turn is not counted."""
-    samples = {name: Sample() for name in candidates}
+    samples: dict[str, list[Sample]] = {name: [] for name in candidates}
     for request in candidates.values():
-        await keep_in_flight(request, in_flight, seconds / 4)
-    for _ in range(rounds):
+        await keep_in_flight(request, in_flight, seconds / 2)
+    for _ in range(turns):
         for name, request in candidates.items():
-            samples[name].add(await keep_in_flight(request, in_flight, seconds))
+            samples[name].append(await keep_in_flight(request, in_flight, seconds))
     return samples
+
+
+def together(samples: Iterable[Sample]) -> Sample:
+    """All turns of a candidate as one sample."""
+    whole = Sample()
+    for sample in samples:
+        whole.latencies += sample.latencies
+        whole.elapsed += sample.elapsed
+    return whole
+
+
+def ratio_by_turns(ours: Sequence[Sample], baseline: Sequence[Sample], figure: Callable[[Sample], float]) -> float:
+    """How many times the baseline a figure is: the median over pairs of turns that followed each other.
+
+    On a machine that does something else now and then, this moves less than the ratio of the totals.
+    """
+    return median(figure(mine) / figure(theirs) for mine, theirs in zip(ours, baseline, strict=True))

@@ -5,15 +5,15 @@ table says how much processor time each of them took for a request.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
 import uvloop
-from _load import Request, Sample, keep_in_flight, take_turns
+from _load import Request, Sample, keep_in_flight, ratio_by_turns, take_turns, together
 from _processes import cpu_seconds
 from _system import LocalSystem, User, add_connections, running_system, sign_up
-from _table import print_table, ratio
+from _table import print_table
 
 from supabase_integrations.adapters.clock import SystemClock
 from supabase_integrations.adapters.data_api import DataApi
@@ -24,7 +24,13 @@ from supabase_integrations.core.secret import SecretStr
 
 CONNECTIONS = (10, 50)
 IN_FLIGHT = (1, 20, 100)
-ROUNDS, SECONDS = 3, 0.8
+TURNS, SECONDS = 6, 0.5
+FIGURES: dict[str, tuple[Callable[[Sample], float], int]] = {
+    "p50 ms": (lambda sample: sample.milliseconds(0.5), 2),
+    "p99 ms": (lambda sample: sample.milliseconds(0.99), 2),
+    "requests/s": (lambda sample: sample.per_second, 0),
+}
+"""What is measured, and with how many digits it is printed."""
 
 DIRECT, OURS = "Data API", "/api/integrations"
 SENDER, SERVICES = "this client", {"API": "api", "Data API": "supabase", "Postgres": "postgres"}
@@ -32,24 +38,19 @@ SENDER, SERVICES = "this client", {"API": "api", "Data API": "supabase", "Postgr
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Both candidates under one load."""
+    """Both candidates' turns under one load."""
 
     connections: int
     in_flight: int
-    direct: Sample
-    ours: Sample
+    direct: list[Sample]
+    ours: list[Sample]
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The lines of the table: each candidate, then what one is of the other."""
         what = f"{self.connections} connections, {self.in_flight} in flight"
-        for name, sample in ((DIRECT, self.direct), (OURS, self.ours)):
-            p50, p99 = sample.milliseconds(0.5), sample.milliseconds(0.99)
-            yield f"{what}: {name}", f"{p50:.2f}", f"{p99:.2f}", f"{sample.per_second:.0f}"
-        yield (
-            "  ratio",
-            *(ratio(self.ours.milliseconds(share), self.direct.milliseconds(share)) for share in (0.5, 0.99)),
-            ratio(self.ours.per_second, self.direct.per_second),
-        )
+        for name, turns in ((DIRECT, self.direct), (OURS, self.ours)):
+            yield f"{what}: {name}", *(f"{figure(together(turns)):.{digits}f}" for figure, digits in FIGURES.values())
+        yield "  ratio", *(f"{ratio_by_turns(self.ours, self.direct, figure):.2f}" for figure, _ in FIGURES.values())
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         measurements, processor_time = uvloop.run(measure(system))
     print_table(
         "GET /api/integrations, against the same request to the Data API",
-        ("", "p50 ms", "p99 ms", "requests/s"),
+        ("", *FIGURES),
         [row for measurement in measurements for row in measurement.rows()],
         packages=("fastapi", "uvicorn", "httpx", "aiohttp", "postgrest"),
     )
@@ -77,7 +78,7 @@ async def measure(system: LocalSystem) -> tuple[list[Measurement], dict[str, dic
         for count, user in users.items():
             requests = candidates(system, user, http, count)
             for in_flight in IN_FLIGHT:
-                samples = await take_turns(requests, in_flight=in_flight, rounds=ROUNDS, seconds=SECONDS)
+                samples = await take_turns(requests, in_flight=in_flight, turns=TURNS, seconds=SECONDS)
                 measurements.append(Measurement(count, in_flight, samples[DIRECT], samples[OURS]))
         requests = candidates(system, users[10], http, 10)
         return measurements, {name: await processor_time(system, request) for name, request in requests.items()}
@@ -111,7 +112,7 @@ async def processor_time(system: LocalSystem, request: Request) -> dict[str, flo
         return here | {name: cpu_seconds(pid) for name, pid in pids.items()}
 
     before = used()
-    sample = await keep_in_flight(request, 20, 2 * SECONDS)
+    sample = await keep_in_flight(request, 20, 4 * SECONDS)
     return {name: (after - before[name]) / len(sample.latencies) * 1000 for name, after in used().items()}
 
 

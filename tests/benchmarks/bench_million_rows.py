@@ -14,9 +14,9 @@ import orjson
 import psycopg
 import uvloop
 from _foreign_rows import fill
-from _load import Request, take_turns
+from _load import Request, Sample, ratio_by_turns, take_turns, together
 from _system import LocalSystem, User, running_system, sign_up, superuser_url
-from _table import print_table, ratio
+from _table import print_table
 from psycopg import sql
 
 from integrations_api import cursors
@@ -25,8 +25,8 @@ from supabase_integrations.adapters.integration_rows import INTEGRATION_COLUMNS
 from supabase_integrations.core.models import ListQuery
 
 FEW, MANY = 1_000, 1_000_000
-ROUNDS = 3
-SQL_SECONDS, HTTP_SECONDS = 0.2, 0.5
+TURNS = 5
+SQL_SECONDS, HTTP_SECONDS = 0.1, 0.3
 EXPLAINED = "200 connections, first page"
 
 _LIST = sql.SQL("""
@@ -153,9 +153,14 @@ async def measure(systems: Mapping[int, LocalSystem]) -> tuple[list[tuple[str, .
 
 async def compare(name: str, requests: Mapping[str, Request], seconds: float) -> tuple[str, ...]:
     """One line of the table."""
-    samples = await take_turns(requests, in_flight=1, rounds=ROUNDS, seconds=seconds)
-    few, many = (samples[str(count)].milliseconds(0.5) for count in (FEW, MANY))
-    return name, f"{few:.2f}", f"{many:.2f}", ratio(many, few)
+    samples = await take_turns(requests, in_flight=1, turns=TURNS, seconds=seconds)
+    few, many = (samples[str(count)] for count in (FEW, MANY))
+    return name, f"{p50(together(few)):.2f}", f"{p50(together(many)):.2f}", f"{ratio_by_turns(many, few, p50):.2f}"
+
+
+def p50(sample: Sample) -> float:
+    """The median latency in milliseconds."""
+    return sample.milliseconds(0.5)
 
 
 @asynccontextmanager
