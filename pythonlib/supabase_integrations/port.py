@@ -1,10 +1,12 @@
 """What the use cases need of the outside world. Adapters implement these protocols, and unit tests have fakes."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from .core.http_messages import HttpReply, HttpRequest
+from .core.journal_entry import JournalEntry
 from .core.models import (
     Caller,
     CredentialReplacement,
@@ -12,53 +14,38 @@ from .core.models import (
     IntegrationChanges,
     IntegrationEvent,
     IntegrationPage,
+    IntegrationRef,
+    IntegrationStatus,
     ListQuery,
     NewIntegration,
     PendingAuthorization,
     RefreshFailure,
+    ResealedIntegration,
     SealedIntegration,
 )
 
 
-class UserStore(Protocol):
-    """The tables as one signed-in user sees them. Row level security decides; nothing here filters by owner.
+class CredentialStore(Protocol):
+    """One user's credentials and the leases under which they change, through either door: the user's own token, or
+    the worker's declaration of the user.
 
     Every method may raise `StoreUnavailableError`, `SchemaMissingError`, `UnauthenticatedError` (the token expired on
     the way) and `ForbiddenError`. An unknown id and somebody else's id both raise `IntegrationNotFoundError`.
     """
 
-    async def list_integrations(self, query: ListQuery) -> IntegrationPage:
-        """One page of the user's integrations."""
-        ...
-
-    async def get_integration(self, integration_id: UUID) -> Integration:
-        """One integration without its credentials."""
+    @property
+    def caller(self) -> Caller | None:
+        """Whose token opens this door; None where the worker's role does."""
         ...
 
     async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
         """One integration with its envelope."""
         ...
 
-    async def find_account(self, service_name: str, external_account_id: str) -> Integration | None:
-        """The integration of one account at one service, if it is connected."""
-        ...
-
-    async def insert_integration(self, new: NewIntegration) -> Integration:
-        """Store a new row. Raises DuplicateIntegrationError, QuotaExceededError, InvalidValueError."""
-        ...
-
-    async def update_integration(self, integration_id: UUID, changes: IntegrationChanges) -> Integration:
-        """Change what does not touch credentials. Raises QuotaExceededError, InvalidValueError."""
-        ...
-
-    async def delete_integration(self, integration_id: UUID) -> None:
-        """Delete a row."""
-        ...
-
     async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
         """Become the one who may replace the credentials, for the 60 s that the database grants; the row as it is then.
 
-        Raises IntegrationBusyError while somebody else's lease lives.
+        Raises IntegrationBusyError while somebody else's lease lives, and 15 s longer where it was not given back.
         """
         ...
 
@@ -80,8 +67,57 @@ class UserStore(Protocol):
         """
         ...
 
+    async def reschedule(self, integration_id: UUID, next_refresh_at: datetime | None, *, lease_owner: UUID) -> None:
+        """Say when the row is due next (None: never) and end the lease, if it is still `lease_owner`'s; silent where
+        it is not.
+        """
+        ...
+
     async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
         """End the lease if it is still `owner`'s; silent where it is not."""
+        ...
+
+
+class UserStore(CredentialStore, Protocol):
+    """The tables as one signed-in user sees them. Row level security decides; nothing here filters by owner."""
+
+    async def list_integrations(self, query: ListQuery) -> IntegrationPage:
+        """One page of the user's integrations."""
+        ...
+
+    async def get_integration(self, integration_id: UUID) -> Integration:
+        """One integration without its credentials."""
+        ...
+
+    async def find_account(self, service_name: str, external_account_id: str) -> Integration | None:
+        """The integration of one account at one service, if it is connected."""
+        ...
+
+    async def insert_integration(self, new: NewIntegration) -> Integration:
+        """Store a new row. Raises DuplicateIntegrationError, QuotaExceededError, InvalidValueError."""
+        ...
+
+    async def update_integration(self, integration_id: UUID, changes: IntegrationChanges) -> Integration:
+        """Change what does not touch credentials. Raises QuotaExceededError, InvalidValueError."""
+        ...
+
+    async def delete_integration(self, integration_id: UUID) -> None:
+        """Delete a row."""
+        ...
+
+    async def discard_credentials(
+        self,
+        integration_id: UUID,
+        *,
+        status: IntegrationStatus,
+        error_code: str | None,
+        lease_owner: UUID,
+        seen_version: int,
+    ) -> Integration:
+        """Leave a row without credentials and end the lease, if lease and version are still what this caller knows.
+
+        Raises IntegrationBusyError where they are not: nothing was written.
+        """
         ...
 
     async def insert_state(self, state_hash: str, flow: str, integration_id: UUID | None) -> None:
@@ -104,6 +140,109 @@ class UserStores(Protocol):
 
     def for_caller(self, caller: Caller) -> UserStore:
         """A store that carries this caller's token and nobody else's."""
+        ...
+
+
+class WorkerDatabase(Protocol):
+    """The tables as the worker's role reaches them: which rows are due, and the rows of users it declares.
+
+    Every method may raise `StoreUnavailableError`, `SchemaMissingError` and `ForbiddenError`.
+    """
+
+    def for_user(self, user_id: UUID) -> CredentialStore:
+        """The credentials of one user, who is declared anew in every transaction. Cheap."""
+        ...
+
+    async def claim_due(self, limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+        """Lease up to `limit` (1 to 500) due rows to `lease_owner`, fairly across users."""
+        ...
+
+    async def get_many_sealed(self, refs: Sequence[IntegrationRef]) -> tuple[SealedIntegration, ...]:
+        """The rows, of at most 500 users, in one round trip; what is gone by now is left out."""
+        ...
+
+    async def purge_expired_states(self, limit: int) -> int:
+        """Delete up to `limit` expired authorizations; how many went."""
+        ...
+
+    async def purge_old_events(self, older_than: timedelta, limit: int) -> int:
+        """Delete up to `limit` events that are older, at least 30 days; how many went."""
+        ...
+
+
+class KeyRotationDatabase(Protocol):
+    """What re-sealing needs of the tables, many rows of many owners at a time."""
+
+    async def count_by_key(self) -> dict[str, int]:
+        """Rows by the key id their credentials are sealed under."""
+        ...
+
+    async def list_sealed_under(
+        self, key_id: str, after: IntegrationRef | None, limit: int
+    ) -> tuple[IntegrationRef, ...]:
+        """Up to `limit` (1 to 500) rows sealed under a key, in order, after a position."""
+        ...
+
+    async def lease_many(self, refs: Sequence[IntegrationRef], owner: UUID) -> tuple[SealedIntegration, ...]:
+        """Lease those of the rows (of at most 500 users) that nobody holds, as they are then."""
+        ...
+
+    async def reseal_many(self, resealed: Sequence[ResealedIntegration], owner: UUID) -> tuple[IntegrationRef, ...]:
+        """Write envelopes of the next version and end the leases, each only where lease and version are still what
+        was seen; which were written.
+        """
+        ...
+
+    async def release_many(self, refs: Sequence[IntegrationRef], owner: UUID) -> None:
+        """End the leases that are still `owner`'s."""
+        ...
+
+
+class Journal(Protocol):
+    """Token replies on their way to the database, on this machine's disk, sealed. Survives the process."""
+
+    async def has_room(self) -> bool:
+        """Whether another reply could be kept. Ask before a request whose reply must not be lost."""
+        ...
+
+    async def write(self, entry: JournalEntry) -> None:
+        """Keep a reply; it is on the disk when this returns. Raises JournalUnavailableError."""
+        ...
+
+    async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
+        """The reply that was kept for a row at a version, if there is one and it opens."""
+        ...
+
+    async def remove(self, entry: JournalEntry) -> None:
+        """Forget a reply that is in the database, or of no more use."""
+        ...
+
+    async def entries(self) -> tuple[JournalEntry, ...]:
+        """All replies that are kept and open."""
+        ...
+
+
+class RefreshLog(Protocol):
+    """Is told what became of refreshes: ids, codes and times, nothing secret."""
+
+    def refreshed(self, row: Integration, *, reason: str, seconds: float) -> None:
+        """New credentials are stored; `seconds` is how long it took, with the service's answer."""
+        ...
+
+    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
+        """A refresh failed, and this is what was recorded. Status `error` is one for the operator to mend."""
+        ...
+
+    def replayed(self, row: Integration) -> None:
+        """A reply that a journal had kept is stored."""
+        ...
+
+    def kept(self, row: Integration) -> None:
+        """A new token could not be stored yet; the journal keeps it."""
+        ...
+
+    def not_kept(self, row: Integration) -> None:
+        """The journal could not keep a new token; it is lost if this process dies before it is stored."""
         ...
 
 

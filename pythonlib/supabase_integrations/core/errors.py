@@ -64,6 +64,12 @@ class StoreUnavailableError(IntegrationError):
         self.retry_after = retry_after
 
 
+class JournalUnavailableError(IntegrationError):
+    """This server cannot keep a new token safe just now: its operator has to look at the disk under STATE_DIR."""
+
+    code = "journal_unavailable"
+
+
 class SchemaMissingError(IntegrationError):
     """The integrations tables are not in this database: run `integrations migrate` (or `supabase db push`)."""
 

@@ -72,6 +72,11 @@ class Integration:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def ref(self) -> "IntegrationRef":
+        """Which row it is."""
+        return IntegrationRef(self.user_id, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class SealedIntegration:
@@ -79,6 +84,24 @@ class SealedIntegration:
 
     integration: Integration
     envelope: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class IntegrationRef:
+    """Which row: its owner and its id, in the order of the primary key."""
+
+    user_id: UUID
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ResealedIntegration:
+    """The same credentials sealed for the row's next version; `next_refresh_at` is what it was before the lease."""
+
+    ref: IntegrationRef
+    seen_version: int
+    envelope: str = field(repr=False)
+    next_refresh_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
