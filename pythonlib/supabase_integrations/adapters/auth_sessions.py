@@ -20,8 +20,8 @@ from ..core.errors import AuthUnavailableError, IntegrationError
 from ..core.models import Caller
 from ..core.token_refusal import TokenRefusal
 from ..port import Clock
+from ..single_flight import SingleFlight
 from .clock import SystemClock
-from .single_flight import SingleFlight
 from .success_cache import SuccessCache, token_digest
 
 CONFIRMED_FOR: Final = timedelta(seconds=5)

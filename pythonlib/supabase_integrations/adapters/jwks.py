@@ -14,8 +14,8 @@ import httpx
 from ..core.errors import AuthUnavailableError
 from ..core.token_refusal import TokenRefusal
 from ..port import Clock
+from ..single_flight import SingleFlight
 from .json_web_tokens import VerificationKey, read_key_set
-from .single_flight import SingleFlight
 
 FRESH_FOR: Final = timedelta(minutes=10)
 """How long keys are used without asking again: also how long a revoked one may still be accepted."""

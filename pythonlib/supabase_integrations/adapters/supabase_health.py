@@ -7,8 +7,8 @@ import httpx
 import orjson
 
 from ..core.readiness import CheckResult
+from ..single_flight import SingleFlight
 from .clock import SystemClock
-from .single_flight import SingleFlight
 
 REMEMBERED_FOR: Final = timedelta(seconds=2)
 _MIGRATE: Final = "Run `integrations migrate --database-url …` or `supabase db push`."

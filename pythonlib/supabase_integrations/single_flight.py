@@ -31,6 +31,11 @@ class SingleFlight(Generic[Key, Answer]):
             task.add_done_callback(lambda done: self._finish(key, done))
         return task
 
+    async def drain(self) -> None:
+        """Wait until no call is under way, whatever becomes of them."""
+        while self._running:
+            await asyncio.wait(self._running.values())
+
     def _finish(self, key: Key, task: asyncio.Task[Answer]) -> None:
         del self._running[key]
         if not task.cancelled():

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from supabase_integrations.adapters.single_flight import SingleFlight
+from supabase_integrations.single_flight import SingleFlight
 
 
 class Call:
@@ -80,3 +80,20 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_silent() -> None:
     asyncio.get_running_loop().set_exception_handler(None)
     assert complaints == []
     assert not flight.is_running("key")
+
+
+async def test_draining_waits_for_calls_that_nobody_waits_for_any_more() -> None:
+    flights: SingleFlight[str, int] = SingleFlight()
+    ended = []
+
+    async def call() -> int:
+        await asyncio.sleep(0.01)
+        ended.append(1)
+        raise RuntimeError("seen by nobody")
+
+    waiter = asyncio.create_task(flights.run("key", call))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await flights.drain()
+    assert ended == [1]
+    assert not flights.is_running("key")
