@@ -23,13 +23,14 @@ with listed (grantee, object, privilege, columns) as (
         ('authenticated', 'integrations_private.token_is_allowed()', 'EXECUTE', null),
         ('integrations_worker', 'schema integrations_private', 'USAGE', null),
         ('integrations_worker', 'public.integrations', 'SELECT', array[
-            'user_id', 'id', 'service_name', 'status', 'credentials', 'credential_version', 'config', 'scopes',
-            'expires_at', 'last_refreshed_at', 'last_error_code', 'refresh_lease_owner', 'refresh_lease_until',
-            'next_refresh_at', 'refresh_failures'
+            'user_id', 'id', 'service_name', 'service_type', 'external_account_id', 'display_name', 'status',
+            'credentials', 'credential_version', 'config', 'scopes', 'expires_at', 'last_refreshed_at', 'last_sync_at',
+            'last_error_code', 'last_error_at', 'refresh_lease_owner', 'refresh_lease_until', 'next_refresh_at',
+            'refresh_failures', 'created_at', 'updated_at'
         ]),
         ('integrations_worker', 'public.integrations', 'UPDATE', array[
-            'status', 'credentials', 'scopes', 'expires_at', 'last_refreshed_at', 'last_error_code', 'last_error_at',
-            'refresh_lease_owner', 'next_refresh_at', 'refresh_failures'
+            'status', 'credentials', 'scopes', 'expires_at', 'last_refreshed_at', 'last_sync_at', 'last_error_code',
+            'last_error_at', 'refresh_lease_owner', 'next_refresh_at', 'refresh_failures'
         ]),
         ('integrations_worker', 'integrations_private.acting_for()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.claim_due_refreshes(integer,uuid)', 'EXECUTE', null),

@@ -64,7 +64,8 @@ begin
             ('20261123000900', 'create_integrations_worker'),
             ('20261123001000', 'create_claim_due_refreshes'),
             ('20261123001100', 'create_key_listing'),
-            ('20261123001200', 'create_purges')
+            ('20261123001200', 'create_purges'),
+            ('20261123001300', 'widen_worker_columns')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;

@@ -73,9 +73,18 @@ async def test_strangers_may_say_the_same_and_meet_nobodys_rows(stranger: Actor)
     assert await _outcomes(stranger) == {name: may.get(name, "42501") for name in STATEMENTS}
 
 
-@pytest.mark.parametrize("role", ["anon", "service_role", "integrations_worker", "authenticator"])
+async def test_the_worker_meets_nobodys_rows_until_it_declares_somebody(worker: Actor) -> None:
+    may = {"integrations select": 0, "integrations update": 0}
+    assert await _outcomes(worker) == {name: may.get(name, "42501") for name in STATEMENTS}
+
+
+async def test_the_worker_reads_and_changes_what_it_declared_and_does_nothing_else(worker: Actor) -> None:
+    may = {"integrations select": 1, "integrations update": 1}
+    assert await _outcomes(worker.acting(OWNER)) == {name: may.get(name, "42501") for name in STATEMENTS}
+
+
+@pytest.mark.parametrize("role", ["anon", "service_role", "authenticator"])
 async def test_everybody_else_is_refused_everything(actor: OpenActor, auth: Actor, role: str) -> None:
-    """The worker, too, as long as it names columns it was not granted, or declared nobody."""
     assert await _outcomes(actor(role, OWNER)) == dict.fromkeys(STATEMENTS, "42501")
 
 

@@ -13,6 +13,7 @@ UPDATABLE = {
     "scopes",
     "expires_at",
     "last_refreshed_at",
+    "last_sync_at",
     "last_error_code",
     "last_error_at",
     "refresh_lease_owner",
@@ -64,7 +65,7 @@ async def test_at_most_five_hundred_users_are_declared_at_once(worker: Actor) ->
 
 
 @pytest.mark.usefixtures("rows")
-async def test_it_updates_the_columns_a_refresh_writes_and_no_other(worker: Actor, operator: Actor) -> None:
+async def test_it_updates_the_columns_that_its_work_writes_and_no_other(worker: Actor, operator: Actor) -> None:
     columns = await operator.run(
         "select attname::text as name from pg_attribute"
         " where attrelid = 'public.integrations'::regclass and attnum > 0 and not attisdropped"
@@ -80,10 +81,56 @@ async def test_it_updates_the_columns_a_refresh_writes_and_no_other(worker: Acto
                 await acting.run(update)
 
 
-@pytest.mark.parametrize("column", ["external_account_id", "display_name", "last_sync_at", "created_at"])
-async def test_it_does_not_read_what_no_refresh_needs(worker: Actor, column: str) -> None:
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("declared", [(), (STRANGER,)], ids=["nobody", "somebody-else"])
+async def test_no_column_of_an_undeclared_user_is_reached(
+    worker: Actor, operator: Actor, declared: tuple[UUID, ...]
+) -> None:
+    """Neither returned, nor compared, nor counted, nor written with it."""
+    columns = await operator.run(
+        "select attname::text as name from pg_attribute"
+        " where attrelid = 'public.integrations'::regclass and attnum > 0 and not attisdropped"
+    )
+    assert len(columns) == 22
+    acting = worker.acting(*declared)
+    for row in columns:
+        column = sql.Identifier(row["name"])
+        read = sql.SQL("select {} from public.integrations where user_id = {}").format(column, OWNER)
+        compared = sql.SQL("select count({0}) from public.integrations where user_id = {1}").format(column, OWNER)
+        assert await acting.run(read) == []
+        assert await acting.value(compared) == 0
+    assert (
+        await acting.run("update public.integrations set last_sync_at = now() where user_id = %s returning *", OWNER)
+        == []
+    )
+    assert await acting.run("update public.integrations set status = display_name where user_id = %s", OWNER) == []
+    untouched = await operator.row("select status, last_sync_at from public.integrations where user_id = %s", OWNER)
+    assert untouched == {"status": "active", "last_sync_at": None}
+
+
+@pytest.mark.usefixtures("rows")
+async def test_it_reads_every_column_of_a_declared_user(worker: Actor, operator: Actor) -> None:
+    seen = await worker.acting(OWNER).row("select * from public.integrations")
+    assert seen == await operator.row("select * from public.integrations where user_id = %s", OWNER)
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("declared", [(OWNER,), (OWNER, STRANGER)])
+async def test_it_gives_no_connection_to_another_owner(
+    worker: Actor, operator: Actor, declared: tuple[UUID, ...]
+) -> None:
+    acting = worker.acting(*declared)
     with refused("42501"):
-        await worker.acting(OWNER).run(sql.SQL("select {} from public.integrations").format(sql.Identifier(column)))
+        await acting.run("update public.integrations set user_id = %s where user_id = %s", STRANGER, OWNER)
+    with refused("42501"):
+        await acting.run(
+            "insert into public.integrations (user_id, id, service_name, service_type)"
+            " select %s, id, service_name, service_type from public.integrations"
+            " on conflict (user_id, id) do update set user_id = excluded.user_id",
+            STRANGER,
+        )
+    owners = await operator.run("select user_id from public.integrations")
+    assert {row["user_id"] for row in owners} == {OWNER, STRANGER}
 
 
 @pytest.mark.parametrize(
