@@ -7,6 +7,8 @@ so that there is no second look-up that could answer something else.
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -18,7 +20,11 @@ from .http_pool import HttpLimits, open_http_pool
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
-_LIMITS: Final = HttpLimits(max_connections=200, max_connections_per_host=20, max_reply_bytes=1024 * 1024)
+EXCHANGE: Final = timedelta(seconds=25)
+"""The longest exchange with a service. What it brings still has to be written within the lease of 60 seconds."""
+_LIMITS: Final = HttpLimits(
+    max_connections=200, max_connections_per_host=20, total_timeout=EXCHANGE, max_reply_bytes=1024 * 1024
+)
 """For each host, so that a slow service keeps nobody from another one."""
 
 
@@ -48,8 +54,11 @@ class PooledProviderHttp:
 
 
 @asynccontextmanager
-async def open_provider_http(*, allow_loopback: bool) -> AsyncIterator[PooledProviderHttp]:
+async def open_provider_http(
+    *, allow_loopback: bool, max_connections_per_host: int = _LIMITS.max_connections_per_host
+) -> AsyncIterator[PooledProviderHttp]:
     """Open the pool for requests to services; `allow_loopback` is for development alone."""
+    limits = replace(_LIMITS, max_connections_per_host=max_connections_per_host)
 
     def guarded_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -57,5 +66,5 @@ async def open_provider_http(*, allow_loopback: bool) -> AsyncIterator[PooledPro
             raise ForbiddenAddressError
         return socket.socket(family, kind, protocol)
 
-    async with open_http_pool(_LIMITS, socket_factory=guarded_socket) as http:
+    async with open_http_pool(limits, socket_factory=guarded_socket) as http:
         yield PooledProviderHttp(http)
