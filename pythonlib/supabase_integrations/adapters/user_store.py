@@ -3,18 +3,17 @@
 No query names an owner: row level security decides. An unknown id and somebody else's are both a reply without rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 import httpx
-from postgrest import AsyncPostgrestClient, AsyncSelectRequestBuilder, ReturnMethod
+from postgrest import AsyncPostgrestClient, ReturnMethod
 
-from ..core.errors import IntegrationBusyError, IntegrationNotFoundError, SchemaMissingError
+from ..core.errors import IntegrationNotFoundError
 from ..core.models import (
     Caller,
-    CredentialReplacement,
     Integration,
     IntegrationChanges,
     IntegrationEvent,
@@ -22,8 +21,6 @@ from ..core.models import (
     ListQuery,
     NewIntegration,
     PendingAuthorization,
-    RefreshFailure,
-    SealedIntegration,
 )
 from ..port import Clock
 from .clock import SystemClock
@@ -32,20 +29,15 @@ from .integration_list import list_address, page_of
 from .integration_rows import (
     EVENT_COLUMNS,
     INTEGRATION_COLUMNS,
-    SEALED_COLUMNS,
     STATE_COLUMNS,
-    Row,
     to_event,
     to_integration,
     to_pending_authorization,
-    to_sealed_integration,
 )
+from .user_credentials import INTEGRATIONS, PostgrestCredentialStore, only, read
 
-INTEGRATIONS: Final = "integrations"
 STATES: Final = "oauth_states"
 EVENTS: Final = "integration_events"
-
-Value = TypeVar("Value")
 
 
 class PostgrestUserStores:
@@ -65,30 +57,25 @@ class PostgrestUserStores:
     def for_caller(self, caller: Caller) -> "PostgrestUserStore":
         """A store that carries this caller's token and nobody else's."""
         api = DataApi(self._http, self._supabase_url, self._publishable_key, caller.access_token, self._clock)
-        return PostgrestUserStore(api, self._list_address)
+        return PostgrestUserStore(caller, api, self._list_address)
 
 
-class PostgrestUserStore:
+class PostgrestUserStore(PostgrestCredentialStore):
     """Implements `port.UserStore`."""
 
-    def __init__(self, api: DataApi, list_address: Callable[[ListQuery], httpx.URL]) -> None:
-        self._api = api
+    def __init__(self, caller: Caller, api: DataApi, list_address: Callable[[ListQuery], httpx.URL]) -> None:
+        super().__init__(caller, api)
         self._list_address = list_address
 
     async def list_integrations(self, query: ListQuery) -> IntegrationPage:
         """One page of the user's integrations."""
         found = await self._api.rows_at(self._list_address(query))
-        return page_of(_read(found, to_integration), query)
+        return page_of(read(found, to_integration), query)
 
     async def get_integration(self, integration_id: UUID) -> Integration:
         """One integration without its credentials."""
         query = self._api.table(INTEGRATIONS).select(INTEGRATION_COLUMNS).eq("id", integration_id)
-        return _only(await self._api.rows(query), to_integration)
-
-    async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
-        """One integration with its envelope."""
-        query = self._api.table(INTEGRATIONS).select(SEALED_COLUMNS).eq("id", integration_id)
-        return _only(await self._api.rows(query), to_sealed_integration)
+        return only(await self._api.rows(query), to_integration)
 
     async def find_account(self, service_name: str, external_account_id: str) -> Integration | None:
         """The integration of one account at one service, if it is connected."""
@@ -98,7 +85,7 @@ class PostgrestUserStore:
             .eq("service_name", service_name)
             .eq("external_account_id", external_account_id)
         )
-        return next(iter(_read(await self._api.rows(query), to_integration)), None)
+        return next(iter(read(await self._api.rows(query), to_integration)), None)
 
     async def insert_integration(self, new: NewIntegration) -> Integration:
         """Store a new row. Raises DuplicateIntegrationError, QuotaExceededError, InvalidValueError."""
@@ -116,7 +103,7 @@ class PostgrestUserStore:
             "next_refresh_at": new.next_refresh_at,
         }
         query = self._api.table(INTEGRATIONS).insert(values).select(INTEGRATION_COLUMNS)
-        return _only(await self._api.rows(query), to_integration)
+        return only(await self._api.rows(query), to_integration)
 
     async def update_integration(self, integration_id: UUID, changes: IntegrationChanges) -> Integration:
         """Change what does not touch credentials. Raises QuotaExceededError, InvalidValueError."""
@@ -125,80 +112,13 @@ class PostgrestUserStore:
         if not values:
             return await self.get_integration(integration_id)
         query = self._change(integration_id, values).select(INTEGRATION_COLUMNS)
-        return _only(await self._api.rows(query), to_integration)
+        return only(await self._api.rows(query), to_integration)
 
     async def delete_integration(self, integration_id: UUID) -> None:
         """Delete a row."""
         query = self._api.table(INTEGRATIONS).delete().eq("id", integration_id).select("id")
         if not await self._api.rows(query):
             raise IntegrationNotFoundError
-
-    async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
-        """Become the one who may replace the credentials, for the 60 s that the database grants; the row as it is then.
-
-        Raises IntegrationBusyError while somebody else's lease lives. Choose a fresh `owner` for each undertaking: the
-        database never prolongs a lease that lives.
-        """
-        query = self._change(integration_id, {"refresh_lease_owner": str(owner)}).select(SEALED_COLUMNS)
-        return _only(await self._api.rows(query), to_sealed_integration)
-
-    async def replace_credentials(
-        self, integration_id: UUID, replacement: CredentialReplacement, *, lease_owner: UUID, seen_version: int
-    ) -> Integration:
-        """Write new credentials and end the lease, if it is still `lease_owner`'s and the version still `seen_version`.
-
-        The traces of earlier failures go with the credentials that failed. Raises IntegrationBusyError where lease or
-        version is another: nothing was written.
-        """
-        values: dict[str, object] = {
-            "credentials": replacement.envelope,
-            "scopes": replacement.scopes,
-            "expires_at": replacement.expires_at,
-            "next_refresh_at": replacement.next_refresh_at,
-            "last_refreshed_at": "now",  # by the database's clock, as all its times
-            "last_error_code": None,
-            "last_error_at": None,
-            "refresh_failures": 0,
-            "refresh_lease_owner": None,
-        }
-        kept_where_none = {
-            "display_name": replacement.display_name,
-            "status": replacement.status,
-            "config": replacement.config,
-            "last_sync_at": replacement.last_sync_at,
-        }
-        values |= {column: value for column, value in kept_where_none.items() if value is not None}
-        query = (
-            self._change(integration_id, values)
-            .eq("refresh_lease_owner", lease_owner)
-            .eq("credential_version", seen_version)
-            .select(INTEGRATION_COLUMNS)
-        )
-        written = _read(await self._api.rows(query), to_integration)
-        if not written:
-            raise IntegrationBusyError
-        return written[0]
-
-    async def record_failure(
-        self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
-    ) -> None:
-        """Note a failed refresh and end the lease, if lease and version are still what this caller knows."""
-        values: dict[str, object] = {
-            "last_error_code": failure.error_code,
-            "last_error_at": "now",  # by the database's clock, as all its times
-            "next_refresh_at": failure.next_refresh_at,
-            "refresh_failures": failure.failures,
-            "refresh_lease_owner": None,
-        }
-        if failure.status is not None:
-            values["status"] = failure.status
-        query = self._change(integration_id, values, returning=ReturnMethod.minimal)
-        await self._api.rows(query.eq("refresh_lease_owner", lease_owner).eq("credential_version", seen_version))
-
-    async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
-        """End the lease if it is still `owner`'s; silent where it is not."""
-        query = self._change(integration_id, {"refresh_lease_owner": None}, returning=ReturnMethod.minimal)
-        await self._api.rows(query.eq("refresh_lease_owner", owner))
 
     async def insert_state(self, state_hash: str, flow: str, integration_id: UUID | None) -> None:
         """Remember a started authorization.
@@ -216,7 +136,7 @@ class PostgrestUserStore:
     async def consume_state(self, state_hash: str) -> PendingAuthorization | None:
         """Delete and return the user's state in one statement; None if it is unknown, foreign, used or expired."""
         query = self._api.table(STATES).delete().eq("state_hash", state_hash).select(STATE_COLUMNS)
-        return next(iter(_read(await self._api.rows(query), to_pending_authorization)), None)
+        return next(iter(read(await self._api.rows(query), to_pending_authorization)), None)
 
     async def list_events(
         self, integration_id: UUID, *, before: int | None, limit: int
@@ -225,28 +145,4 @@ class PostgrestUserStore:
         query = self._api.table(EVENTS).select(EVENT_COLUMNS).eq("integration_id", integration_id)
         if before is not None:
             query = query.lt("id", before)
-        return _read(await self._api.rows(query.order("id", desc=True).limit(limit)), to_event)
-
-    def _change(
-        self,
-        integration_id: UUID,
-        values: dict[str, object],
-        *,
-        returning: ReturnMethod = ReturnMethod.representation,
-    ) -> AsyncSelectRequestBuilder:
-        return self._api.table(INTEGRATIONS).update(values, returning=returning).eq("id", integration_id)
-
-
-def _read(found: Sequence[Row], parse: Callable[[Row], Value]) -> tuple[Value, ...]:
-    try:
-        return tuple(map(parse, found))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise SchemaMissingError(
-            "The tables hold rows that this release does not understand: run `integrations migrate`, or upgrade."
-        ) from None
-
-
-def _only(found: Sequence[Row], parse: Callable[[Row], Value]) -> Value:
-    if not found:
-        raise IntegrationNotFoundError
-    return _read(found, parse)[0]
+        return read(await self._api.rows(query.order("id", desc=True).limit(limit)), to_event)

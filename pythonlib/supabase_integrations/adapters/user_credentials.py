@@ -1,0 +1,166 @@
+"""One user's credentials and their leases, through Supabase's Data API with that user's own token."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from postgrest import AsyncSelectRequestBuilder, ReturnMethod
+
+from ..core.errors import IntegrationBusyError, IntegrationNotFoundError, SchemaMissingError
+from ..core.models import (
+    Caller,
+    CredentialReplacement,
+    Integration,
+    IntegrationStatus,
+    RefreshFailure,
+    SealedIntegration,
+)
+from .data_api import DataApi
+from .integration_rows import INTEGRATION_COLUMNS, SEALED_COLUMNS, Row, to_integration, to_sealed_integration
+
+INTEGRATIONS: Final = "integrations"
+
+Value = TypeVar("Value")
+
+
+class PostgrestCredentialStore:
+    """Implements `port.CredentialStore`."""
+
+    def __init__(self, caller: Caller, api: DataApi) -> None:
+        self.caller: Caller | None = caller
+        self._api = api
+
+    async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
+        """One integration with its envelope."""
+        query = self._api.table(INTEGRATIONS).select(SEALED_COLUMNS).eq("id", integration_id)
+        return only(await self._api.rows(query), to_sealed_integration)
+
+    async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
+        """Become the one who may replace the credentials, for the 60 s that the database grants; the row as it is then.
+
+        Raises IntegrationBusyError while somebody else's lease lives. Choose a fresh `owner` for each undertaking: the
+        database never prolongs a lease that lives.
+        """
+        query = self._change(integration_id, {"refresh_lease_owner": str(owner)}).select(SEALED_COLUMNS)
+        return only(await self._api.rows(query), to_sealed_integration)
+
+    async def replace_credentials(
+        self, integration_id: UUID, replacement: CredentialReplacement, *, lease_owner: UUID, seen_version: int
+    ) -> Integration:
+        """Write new credentials and end the lease, if it is still `lease_owner`'s and the version still `seen_version`.
+
+        The traces of earlier failures go with the credentials that failed. Raises IntegrationBusyError where lease or
+        version is another: nothing was written.
+        """
+        values: dict[str, object] = {
+            "credentials": replacement.envelope,
+            "scopes": replacement.scopes,
+            "expires_at": replacement.expires_at,
+            "next_refresh_at": replacement.next_refresh_at,
+            "last_refreshed_at": "now",  # by the database's clock, as all its times
+            "last_error_code": None,
+            "last_error_at": None,
+            "refresh_failures": 0,
+            "refresh_lease_owner": None,
+        }
+        kept_where_none = {
+            "display_name": replacement.display_name,
+            "status": replacement.status,
+            "config": replacement.config,
+            "last_sync_at": replacement.last_sync_at,
+        }
+        values |= {column: value for column, value in kept_where_none.items() if value is not None}
+        return await self._fenced(integration_id, values, lease_owner, seen_version)
+
+    async def record_failure(
+        self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
+    ) -> None:
+        """Note a failed refresh and end the lease, if lease and version are still what this caller knows."""
+        values: dict[str, object] = {
+            "last_error_code": failure.error_code,
+            "last_error_at": "now",  # by the database's clock, as all its times
+            "next_refresh_at": failure.next_refresh_at,
+            "refresh_failures": failure.failures,
+            "refresh_lease_owner": None,
+        }
+        if failure.status is not None:
+            values["status"] = failure.status
+        query = self._change(integration_id, values, returning=ReturnMethod.minimal)
+        await self._api.rows(query.eq("refresh_lease_owner", lease_owner).eq("credential_version", seen_version))
+
+    async def reschedule(self, integration_id: UUID, next_refresh_at: datetime | None, *, lease_owner: UUID) -> None:
+        """Say when the row is due next (None: never) and end the lease, if it is still `lease_owner`'s."""
+        values: dict[str, object] = {"next_refresh_at": next_refresh_at, "refresh_lease_owner": None}
+        query = self._change(integration_id, values, returning=ReturnMethod.minimal)
+        await self._api.rows(query.eq("refresh_lease_owner", lease_owner))
+
+    async def discard_credentials(
+        self,
+        integration_id: UUID,
+        *,
+        status: IntegrationStatus,
+        error_code: str | None,
+        lease_owner: UUID,
+        seen_version: int,
+    ) -> Integration:
+        """Leave a row without credentials and end the lease, if lease and version are still what this caller knows.
+
+        Raises IntegrationBusyError where they are not: nothing was written.
+        """
+        values: dict[str, object] = {
+            "credentials": None,
+            "scopes": (),
+            "expires_at": None,
+            "next_refresh_at": None,
+            "status": status,
+            "last_error_code": error_code,
+            "last_error_at": "now" if error_code else None,  # by the database's clock, as all its times
+            "refresh_failures": 0,
+            "refresh_lease_owner": None,
+        }
+        return await self._fenced(integration_id, values, lease_owner, seen_version)
+
+    async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
+        """End the lease if it is still `owner`'s; silent where it is not."""
+        query = self._change(integration_id, {"refresh_lease_owner": None}, returning=ReturnMethod.minimal)
+        await self._api.rows(query.eq("refresh_lease_owner", owner))
+
+    async def _fenced(
+        self, integration_id: UUID, values: dict[str, object], lease_owner: UUID, seen_version: int
+    ) -> Integration:
+        """Change a row where lease and version are what the caller knows. Raises IntegrationBusyError."""
+        query = (
+            self._change(integration_id, values)
+            .eq("refresh_lease_owner", lease_owner)
+            .eq("credential_version", seen_version)
+            .select(INTEGRATION_COLUMNS)
+        )
+        written = read(await self._api.rows(query), to_integration)
+        if not written:
+            raise IntegrationBusyError
+        return written[0]
+
+    def _change(
+        self,
+        integration_id: UUID,
+        values: dict[str, object],
+        *,
+        returning: ReturnMethod = ReturnMethod.representation,
+    ) -> AsyncSelectRequestBuilder:
+        return self._api.table(INTEGRATIONS).update(values, returning=returning).eq("id", integration_id)
+
+
+def read(found: Sequence[Row], parse: Callable[[Row], Value]) -> tuple[Value, ...]:
+    try:
+        return tuple(map(parse, found))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SchemaMissingError(
+            "The tables hold rows that this release does not understand: run `integrations migrate`, or upgrade."
+        ) from None
+
+
+def only(found: Sequence[Row], parse: Callable[[Row], Value]) -> Value:
+    if not found:
+        raise IntegrationNotFoundError
+    return read(found, parse)[0]
