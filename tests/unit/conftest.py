@@ -23,7 +23,16 @@ from supabase_integrations.use_cases.credential_vault import CredentialVault
 from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
 from supabase_integrations.use_cases.refresher import Refresher
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
-from tests.unit.fakes import START, FakeClock, FakeDatabase, FakeService, FakeSessions, json_reply
+from tests.unit.fakes import (
+    START,
+    FakeClock,
+    FakeDatabase,
+    FakeJournal,
+    FakeRefreshLog,
+    FakeService,
+    FakeSessions,
+    json_reply,
+)
 
 KEY = "ab" * 32
 REDIRECT_URI = "https://api.example/api/integrations/oauth/callback"
@@ -113,6 +122,21 @@ class World:
             self.clock,
         )
         self.callers: dict[str, Caller] = {}
+        self.journal, self.log = FakeJournal(), FakeRefreshLog()
+        self.refresher = self.another_process()
+
+    def another_process(self) -> Refresher:
+        """A refresher that shares nothing with others but the database and the journal."""
+        return Refresher(
+            self.catalogue,
+            self.clients,
+            self.vault,
+            self.service,
+            self.clock,
+            journal=self.journal,
+            log=self.log,
+            random=Random(1),
+        )
 
     def caller(self, user_id: UUID | None = None) -> Caller:
         """A signed-in user."""
@@ -131,7 +155,7 @@ class World:
             accounts=Accounts(self.service, self.clock),
             vault=self.vault,
             connections=Connections(self.vault),
-            refresher=Refresher(self.catalogue, self.clients, self.vault, self.service, self.clock, Random(1)),
+            refresher=self.refresher,
             sessions=SessionPolicy(self.session_mode, self.sessions),
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)

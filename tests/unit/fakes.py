@@ -13,9 +13,12 @@ from supabase_integrations.core.errors import (
     DuplicateIntegrationError,
     IntegrationBusyError,
     IntegrationNotFoundError,
+    JournalUnavailableError,
     StoreUnavailableError,
 )
 from supabase_integrations.core.http_messages import HttpReply, HttpRequest
+from supabase_integrations.core.journal_entry import JournalEntry
+from supabase_integrations.core.lease import GRACE
 from supabase_integrations.core.models import (
     Caller,
     CredentialReplacement,
@@ -23,6 +26,8 @@ from supabase_integrations.core.models import (
     IntegrationChanges,
     IntegrationEvent,
     IntegrationPage,
+    IntegrationRef,
+    IntegrationStatus,
     ListQuery,
     NewIntegration,
     PendingAuthorization,
@@ -59,15 +64,19 @@ class FakeDatabase:
     """How many of the next writes go through and then seem to fail."""
 
     def as_user(self, caller: Caller) -> "FakeStore":
-        return FakeStore(self, caller.user_id)
+        return FakeStore(self, caller.user_id, caller)
+
+    def as_worker(self, user_id: UUID) -> "FakeStore":
+        return FakeStore(self, user_id, None)
 
 
 class FakeStore:
     """Implements `port.UserStore` for one user."""
 
-    def __init__(self, database: FakeDatabase, user_id: UUID) -> None:
+    def __init__(self, database: FakeDatabase, user_id: UUID, caller: Caller | None) -> None:
         self._db = database
         self._user_id = user_id
+        self.caller = caller
 
     async def list_integrations(self, query: ListQuery) -> IntegrationPage:
         rows = [sealed.integration for (owner, _), sealed in self._db.rows.items() if owner == self._user_id]
@@ -145,7 +154,7 @@ class FakeStore:
     async def take_lease(self, integration_id: UUID, owner: UUID) -> SealedIntegration:
         sealed = await self.get_sealed(integration_id)
         row = sealed.integration
-        held = row.refresh_lease_until is not None and row.refresh_lease_until > self._db.clock.now()
+        held = row.refresh_lease_until is not None and row.refresh_lease_until + GRACE > self._db.clock.now()
         if held and row.refresh_lease_owner != owner:
             raise IntegrationBusyError
         until = self._db.clock.now() + timedelta(seconds=60)
@@ -197,6 +206,42 @@ class FakeStore:
                 refresh_lease_until=None,
             )
             self._db.rows[self._user_id, integration_id] = SealedIntegration(failed, sealed.envelope)
+
+    async def reschedule(self, integration_id: UUID, next_refresh_at: datetime | None, *, lease_owner: UUID) -> None:
+        sealed = await self.get_sealed(integration_id)
+        if sealed.integration.refresh_lease_owner == lease_owner:
+            later = replace(
+                sealed.integration, next_refresh_at=next_refresh_at, refresh_lease_owner=None, refresh_lease_until=None
+            )
+            self._db.rows[self._user_id, integration_id] = SealedIntegration(later, sealed.envelope)
+
+    async def discard_credentials(
+        self,
+        integration_id: UUID,
+        *,
+        status: IntegrationStatus,
+        error_code: str | None,
+        lease_owner: UUID,
+        seen_version: int,
+    ) -> Integration:
+        row = (await self.get_sealed(integration_id)).integration
+        if (row.refresh_lease_owner, row.credential_version) != (lease_owner, seen_version):
+            raise IntegrationBusyError
+        emptied = replace(
+            row,
+            credential_version=seen_version + 1,
+            status=status,
+            scopes=(),
+            expires_at=None,
+            next_refresh_at=None,
+            last_error_code=error_code,
+            last_error_at=self._db.clock.now() if error_code else None,
+            refresh_failures=0,
+            refresh_lease_owner=None,
+            refresh_lease_until=None,
+        )
+        self._db.rows[self._user_id, integration_id] = SealedIntegration(emptied, None)
+        return emptied
 
     async def release_lease(self, integration_id: UUID, owner: UUID) -> None:
         sealed = await self.get_sealed(integration_id)
@@ -272,3 +317,53 @@ class FakeSessions:
         self.asked += 1
         if self.error:
             raise self.error
+
+
+@dataclass
+class FakeJournal:
+    """Implements `port.Journal` in memory."""
+
+    kept: dict[tuple[IntegrationRef, int], JournalEntry] = field(default_factory=dict)
+    room: bool = True
+    is_broken: bool = False
+    written: list[JournalEntry] = field(default_factory=list)
+
+    async def has_room(self) -> bool:
+        return self.room
+
+    async def write(self, entry: JournalEntry) -> None:
+        if self.is_broken:
+            raise JournalUnavailableError
+        self.written.append(entry)
+        self.kept[entry.ref, entry.seen_version] = entry
+
+    async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
+        return self.kept.get((ref, seen_version))
+
+    async def remove(self, entry: JournalEntry) -> None:
+        self.kept.pop((entry.ref, entry.seen_version), None)
+
+    async def entries(self) -> tuple[JournalEntry, ...]:
+        return tuple(self.kept.values())
+
+
+@dataclass
+class FakeRefreshLog:
+    """Implements `port.RefreshLog`: what was told, as words."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def refreshed(self, row: Integration, *, reason: str, seconds: float) -> None:
+        self.lines.append(f"refreshed {row.id} {reason}")
+
+    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
+        self.lines.append(f"failed {row.id} {failure.error_code}")
+
+    def replayed(self, row: Integration) -> None:
+        self.lines.append(f"replayed {row.id}")
+
+    def kept(self, row: Integration) -> None:
+        self.lines.append(f"kept {row.id}")
+
+    def not_kept(self, row: Integration) -> None:
+        self.lines.append(f"not_kept {row.id}")

@@ -95,6 +95,18 @@ def refresh_due_at(credentials: OAuthCredentials, service: ServiceDefinition) ->
     return credentials.expires_at - min(MARGIN, lifetime / 2)
 
 
+def next_look_at(credentials: OAuthCredentials, service: ServiceDefinition) -> datetime | None:
+    """When the worker is to look at these credentials: when they are due, or at their end where nothing renews them,
+    so that a connection that has ended says so. None where they have no end.
+    """
+    return refresh_due_at(credentials, service) or credentials.expires_at
+
+
+def spends_its_token(service: ServiceDefinition) -> bool:
+    """Whether a refresh token is of no use after its request, so that a lost reply would end the connection."""
+    return service.refresh is RefreshKind.ROTATING
+
+
 def renewed(old: OAuthCredentials, reply: OAuthCredentials) -> OAuthCredentials:
     """A refresh's reply over what was known: what it leaves out stays as it was (RFC 6749 §6).
 

@@ -18,13 +18,15 @@ from ..core.models import (
     IntegrationStatus,
     SealedIntegration,
 )
-from ..core.refresh_policy import refresh_due_at
+from ..core.refresh_policy import next_look_at
 from ..core.service import ServiceDefinition
-from ..port import Clock, UserStore
+from ..port import Clock, CredentialStore
 
 _STOPPED: Final = (IntegrationStatus.ERROR, IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
-_OUTAGE_WAITS: Final = (0.5, 1.0, 2.0)
-"""Seconds before each further attempt at a write that must not be lost."""
+_OUTAGE_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further attempt at a write that must not be lost: with the longest request to a service they end
+before the lease does.
+"""
 
 _NO_CHANGES: Final = IntegrationChanges()
 
@@ -54,7 +56,7 @@ class CredentialVault:
 
     async def replace(
         self,
-        store: UserStore,
+        store: CredentialStore,
         integration_id: UUID,
         payload: CredentialPayload,
         service: ServiceDefinition,
@@ -74,7 +76,7 @@ class CredentialVault:
 
     async def write(
         self,
-        store: UserStore,
+        store: CredentialStore,
         row: Integration,
         payload: CredentialPayload,
         service: ServiceDefinition,
@@ -107,6 +109,9 @@ class CredentialVault:
             )
         except IntegrationBusyError:
             return await self.written_already(store, row.id, envelope)
+        except StoreUnavailableError:
+            # The lease is not given back: a journal may have these credentials, and its replay comes before others.
+            raise
         except IntegrationError:
             with suppress(IntegrationError):
                 await store.release_lease(row.id, lease_owner)
@@ -121,7 +126,7 @@ class CredentialVault:
                 await self._clock.sleep(wait)
         return await write()
 
-    async def written_already(self, store: UserStore, integration_id: UUID, envelope: str) -> Integration:
+    async def written_already(self, store: CredentialStore, integration_id: UUID, envelope: str) -> Integration:
         """The row, if it holds this very envelope: the write went through and only its answer was lost.
 
         Raises IntegrationBusyError, IntegrationNotFoundError.
@@ -131,7 +136,7 @@ class CredentialVault:
             raise IntegrationBusyError
         return sealed.integration
 
-    async def _lease(self, store: UserStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
+    async def _lease(self, store: CredentialStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
         for pause in pauses():
             try:
                 return await self.persistently(lambda: store.take_lease(integration_id, owner))
@@ -143,11 +148,11 @@ class CredentialVault:
 def copies(
     payload: CredentialPayload, service: ServiceDefinition
 ) -> tuple[tuple[str, ...], datetime | None, datetime | None]:
-    """What is shown beside an envelope: scopes, expiry and when the next refresh is due."""
+    """What is shown beside an envelope: scopes, expiry and when the worker is to look at it."""
     credentials = payload.credentials
     if not isinstance(credentials, OAuthCredentials):
         return (), None, None
-    return credentials.scopes, credentials.expires_at, refresh_due_at(credentials, service)
+    return credentials.scopes, credentials.expires_at, next_look_at(credentials, service)
 
 
 def tenant_of(row: Integration, service: ServiceDefinition) -> str:

@@ -1,53 +1,45 @@
 """Renewing credentials, once for however many callers find them due.
 
-Whoever takes the row's lease asks the service; everybody else waits for the version to change and takes what was
-written. No transaction is held meanwhile, and what is written is fenced by lease and version.
+Callers of one process join the same renewal; between processes the row's lease decides who asks the service, and
+everybody else waits for the version to change and takes what was written. A renewal runs in a task of its own: a caller
+that gives up does not end it, for its reply may bring a token that exists nowhere else.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 from typing import Final
 from uuid import UUID, uuid4
 
 from ..core.catalogue import Catalogue
-from ..core.credentials import CredentialPayload, OAuthCredentials
+from ..core.credentials import OAuthCredentials
+from ..core.encryption_errors import DecryptionError
 from ..core.errors import (
     IntegrationBusyError,
     IntegrationError,
+    IntegrationNotFoundError,
     IntegrationPausedError,
     InvalidClientError,
-    InvalidGrantError,
-    MalformedTokenResponseError,
     NotRefreshableError,
     ProviderUnavailableError,
-    QuotaExceededError,
     ReauthorizationRequiredError,
-    ServiceNotConfiguredError,
-    TokenEndpointError,
+    RefusedError,
+    StoreUnavailableError,
+    UnknownServiceError,
 )
-from ..core.http_messages import HttpRequest
+from ..core.journal_entry import JournalEntry
 from ..core.lease import pauses
-from ..core.models import Integration, IntegrationStatus, SealedIntegration
-from ..core.oauth_messages import OAuthClient, access_token_exchange_request, refresh_request
-from ..core.refresh_policy import RefreshReason, decide, failure_of, renewed
-from ..core.service import ServiceDefinition
-from ..core.service_kinds import RefreshKind
-from ..core.token_reply import parse_token_reply
-from ..port import Clock, ProviderHttp, UserStore
+from ..core.models import Integration, IntegrationRef, IntegrationStatus, RefreshFailure, SealedIntegration
+from ..core.oauth_messages import OAuthClient
+from ..core.refresh_policy import RefreshDecision, RefreshReason, decide, next_look_at
+from ..port import Clock, CredentialStore, Journal, ProviderHttp, RefreshLog
+from ..single_flight import SingleFlight
 from .credential_vault import CredentialVault
+from .renewal import OpenIntegration, Renewal
 
 _REAUTHORIZE: Final = (IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
-_SERVICE_ERRORS: Final = (ProviderUnavailableError, TokenEndpointError, MalformedTokenResponseError)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenIntegration:
-    """A row with its credentials opened."""
-
-    integration: Integration
-    payload: CredentialPayload
-    service: ServiceDefinition
+_UNUSABLE_WAIT: Final = timedelta(hours=1)
+"""When the worker looks again at a row that it cannot read: the key it needs may be back by then."""
 
 
 class Refresher:
@@ -60,75 +52,157 @@ class Refresher:
         vault: CredentialVault,
         http: ProviderHttp,
         clock: Clock,
+        *,
+        journal: Journal,
+        log: RefreshLog,
         random: Random | None = None,
     ) -> None:
         self._catalogue = catalogue
-        self._clients = clients
         self._vault = vault
-        self._http = http
         self._clock = clock
-        self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._journal = journal
+        # Random spreads retries and keeps no secret.
+        self._renewal = Renewal(clients, vault, http, clock, journal, log, random or Random())  # noqa: S311
+        self._flights: SingleFlight[IntegrationRef, OpenIntegration] = SingleFlight()
 
-    async def fresh(self, store: UserStore, integration_id: UUID, *, requested: bool = False) -> OpenIntegration:
+    async def fresh(self, store: CredentialStore, integration_id: UUID, *, requested: bool = False) -> OpenIntegration:
         """The row with credentials that hold; renewed first where they are due, or where that is `requested`.
 
-        An expired token is never returned. Raises IntegrationNotFoundError, IntegrationPausedError,
-        ReauthorizationRequiredError, NotRefreshableError (where requested), ServiceNotConfiguredError,
-        InvalidClientError, ProviderUnavailableError (with the wait that is left), IntegrationBusyError and
-        DecryptionError.
+        An expired token is never returned; one that still holds is, where its renewal before the end fails. Raises
+        IntegrationNotFoundError, IntegrationPausedError, ReauthorizationRequiredError, NotRefreshableError (where
+        requested), ServiceNotConfiguredError, InvalidClientError, ProviderUnavailableError (with the wait that is
+        left), IntegrationBusyError, JournalUnavailableError, StoreUnavailableError and DecryptionError.
         """
         opened = self._open(await store.get_sealed(integration_id))
-        first_version = opened.integration.credential_version
+        decision = decide(opened.payload.credentials, opened.service, self._clock.now(), requested=requested)
+        if not decision.should:
+            return _settled(opened, decision.reason, requested=requested)
+        ref = opened.integration.ref
+        joins = self._flights.is_running(ref)
+        if joins and decision.reason is RefreshReason.EXPIRES_SOON:
+            return opened
+        try:
+            return await self._flights.run(ref, lambda: self._renewed(store, opened, decision))
+        except (ReauthorizationRequiredError, IntegrationNotFoundError, IntegrationPausedError):
+            raise
+        except IntegrationError as error:
+            if joins and isinstance(error, RefusedError | IntegrationBusyError):
+                # Whoever began this renewal may no longer, or would not wait; that says nothing about this caller.
+                return await self.fresh(store, integration_id, requested=requested)
+            if decision.reason is RefreshReason.EXPIRES_SOON and self._holds(opened):
+                return opened
+            raise
+
+    async def refresh_claimed(self, store: CredentialStore, sealed: SealedIntegration, lease_owner: UUID) -> None:
+        """Do what is due to a row that the worker has leased, and leave it so that it is not claimed again at once.
+
+        What one service or one row does wrong is recorded and not raised. Raises StoreUnavailableError.
+        """
+        row = sealed.integration
+        try:
+            opened = self._open(sealed)
+        except (IntegrationPausedError, ReauthorizationRequiredError):
+            await store.reschedule(row.id, None, lease_owner=lease_owner)
+            return
+        except (DecryptionError, UnknownServiceError):
+            await store.reschedule(row.id, self._clock.now() + _UNUSABLE_WAIT, lease_owner=lease_owner)
+            return
+        decision = decide(opened.payload.credentials, opened.service, self._clock.now())
+        if not decision.should:
+            await self._put_off(store, opened, lease_owner, decision.reason)
+            return
+        try:
+            await self._renewal.renew(store, opened, lease_owner, reason=decision.reason)
+        except StoreUnavailableError:
+            raise
+        except IntegrationError:
+            return
+
+    async def replay(self, store: CredentialStore, entry: JournalEntry) -> bool:
+        """Store a reply that a journal kept, if its row is still as it was; whether nothing is left to do for it.
+
+        Raises what a store raises; the entry is kept then.
+        """
+        try:
+            sealed = await store.get_sealed(entry.ref.id)
+        except IntegrationNotFoundError:
+            await self._journal.remove(entry)
+            return True
+        if sealed.integration.credential_version != entry.seen_version:
+            await self._journal.remove(entry)
+            return True
+        service = self._catalogue.get(sealed.integration.service_name)
+        owner = entry.lease_owner
+        if sealed.integration.refresh_lease_owner != owner:
+            owner = uuid4()
+        leased = await store.take_lease(entry.ref.id, owner)
+        if leased.integration.credential_version != entry.seen_version:
+            await store.release_lease(entry.ref.id, owner)
+            await self._journal.remove(entry)
+            return True
+        opened = OpenIntegration(leased.integration, entry.payload, service)
+        await self._renewal.replay(store, opened, owner, entry)
+        return True
+
+    async def drain(self) -> None:
+        """Wait for the renewals that have begun."""
+        await self._flights.drain()
+
+    async def _renewed(
+        self, store: CredentialStore, opened: OpenIntegration, decision: RefreshDecision
+    ) -> OpenIntegration:
+        """Get the lease and renew, or wait for what its holder writes."""
+        seen = opened.integration
         for pause in (*pauses(), None):
-            decision = decide(opened.payload.credentials, opened.service, self._clock.now(), requested=requested)
-            if opened.integration.credential_version != first_version or not decision.should:
-                return _settled(opened, decision.reason, requested=requested)
             self._check_backoff(opened.integration, decision.reason)
             owner = uuid4()
             try:
-                leased = self._open(await store.take_lease(integration_id, owner))
-            except (IntegrationBusyError, QuotaExceededError) as error:
-                if decision.reason is RefreshReason.EXPIRES_SOON:
-                    return opened
-                if pause is None or isinstance(error, QuotaExceededError):
+                sealed = await store.take_lease(seen.id, owner)
+            except IntegrationBusyError:
+                if pause is None or decision.reason is RefreshReason.EXPIRES_SOON:
                     raise
                 await self._clock.sleep(pause)
-                opened = self._open(await store.get_sealed(integration_id))
+                opened = self._open(await store.get_sealed(seen.id))
+                if opened.integration.credential_version != seen.credential_version:
+                    return opened
                 continue
-            if leased.integration.credential_version != first_version:
-                await store.release_lease(integration_id, owner)
-                return _settled(leased, RefreshReason.FRESH, requested=requested)
-            return await self._refresh(store, leased, owner)
+            return await self._renew_leased(store, sealed, owner, opened.integration, decision)
         raise IntegrationBusyError
 
-    async def _refresh(self, store: UserStore, leased: OpenIntegration, owner: UUID) -> OpenIntegration:
-        row = leased.integration
+    async def _renew_leased(
+        self,
+        store: CredentialStore,
+        sealed: SealedIntegration,
+        owner: UUID,
+        seen: Integration,
+        decision: RefreshDecision,
+    ) -> OpenIntegration:
+        """Renew a row that was leased, unless somebody did, or failed to, since it was read."""
+        row = sealed.integration
         try:
-            payload = await self._ask(leased)
-        except _SERVICE_ERRORS as error:
-            failure = failure_of(error, failures=row.refresh_failures, now=self._clock.now(), random=self._random)
-            await store.record_failure(row.id, failure, lease_owner=owner, seen_version=row.credential_version)
-            if isinstance(error, InvalidGrantError):
-                raise ReauthorizationRequiredError from None
-            raise
+            leased = self._open(sealed)
         except IntegrationError:
             await store.release_lease(row.id, owner)
             raise
-        written = await self._vault.write(store, row, payload, leased.service, lease_owner=owner)
-        return replace(leased, integration=written, payload=payload)
+        if row.credential_version != seen.credential_version:
+            await store.release_lease(row.id, owner)
+            return leased
+        if row.refresh_failures > seen.refresh_failures:
+            await store.reschedule(row.id, seen.next_refresh_at, lease_owner=owner)
+            raise ProviderUnavailableError
+        return await self._renewal.renew(store, leased, owner, reason=decision.reason)
 
-    async def _ask(self, leased: OpenIntegration) -> CredentialPayload:
-        """Send the one token request. Raises what a token endpoint's reply may mean."""
-        old = leased.payload.credentials
-        client = self._clients.get(leased.service.name)
-        if client is None:
-            raise ServiceNotConfiguredError
-        if not isinstance(old, OAuthCredentials):
-            raise NotRefreshableError
-        request = _request(leased.service, client, old, leased.payload.tenant)
-        reply = await self._http.send(request)
-        new = parse_token_reply(reply, leased.service, self._clock.now(), requested_scopes=old.scopes)
-        return replace(leased.payload, credentials=renewed(old, new.credentials))
+    async def _put_off(
+        self, store: CredentialStore, opened: OpenIntegration, owner: UUID, reason: RefreshReason
+    ) -> None:
+        row, credentials = opened.integration, opened.payload.credentials
+        if reason is RefreshReason.CANNOT_BE_RENEWED:
+            code = ReauthorizationRequiredError.code
+            failure = RefreshFailure(IntegrationStatus.NEEDS_REAUTHORIZATION, code, None, row.refresh_failures)
+            await store.record_failure(row.id, failure, lease_owner=owner, seen_version=row.credential_version)
+            return
+        due_at = next_look_at(credentials, opened.service) if isinstance(credentials, OAuthCredentials) else None
+        await store.reschedule(row.id, due_at, lease_owner=owner)
 
     def _open(self, sealed: SealedIntegration) -> OpenIntegration:
         """Open a row that may be used. Raises for one that is paused or has to be connected again."""
@@ -140,6 +214,14 @@ class Refresher:
         if payload is None or row.status in _REAUTHORIZE:
             raise ReauthorizationRequiredError
         return OpenIntegration(row, payload, service)
+
+    def _holds(self, opened: OpenIntegration) -> bool:
+        credentials = opened.payload.credentials
+        return (
+            isinstance(credentials, OAuthCredentials)
+            and credentials.expires_at is not None
+            and self._clock.now() < credentials.expires_at
+        )
 
     def _check_backoff(self, row: Integration, reason: RefreshReason) -> None:
         """After a failure nobody asks again before its time, however many callers there are."""
@@ -159,11 +241,3 @@ def _settled(opened: OpenIntegration, reason: RefreshReason, *, requested: bool)
     if reason is RefreshReason.CANNOT_BE_RENEWED:
         raise ReauthorizationRequiredError
     return opened
-
-
-def _request(service: ServiceDefinition, client: OAuthClient, old: OAuthCredentials, tenant: str) -> HttpRequest:
-    if service.refresh is RefreshKind.EXCHANGE:
-        return access_token_exchange_request(service, client, access_token=old.access_token, tenant=tenant)
-    if old.refresh_token is None:
-        raise ReauthorizationRequiredError
-    return refresh_request(service, client, refresh_token=old.refresh_token, tenant=tenant)

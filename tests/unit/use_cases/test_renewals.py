@@ -1,0 +1,338 @@
+"""What a renewal leaves behind when its caller, the database, the process or the service fails."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from supabase_integrations.core.credentials import ApiKeyCredentials, CredentialPayload, OAuthCredentials
+from supabase_integrations.core.errors import (
+    InvalidClientError,
+    JournalUnavailableError,
+    ProviderUnavailableError,
+    ReauthorizationRequiredError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+)
+from supabase_integrations.core.http_messages import HttpReply, HttpRequest
+from supabase_integrations.core.models import Caller, Integration, IntegrationStatus, SealedIntegration
+from tests.unit.conftest import World, token_reply
+from tests.unit.fakes import FakeStore, form_of, json_reply
+from tests.unit.use_cases.test_refresher import GRAPH, HOUR, SECOND, TOKEN_URL, connected, stored, tokens
+
+THIRD = token_reply(access_token="canary-access-3", refresh_token="canary-refresh-3")
+
+
+def spent(world: World) -> list[str]:
+    """The refresh tokens the service was shown."""
+    return [form_of(request)["refresh_token"] for request in world.service.asked(TOKEN_URL)]
+
+
+async def claimed(world: World, caller: Caller, row: Integration) -> tuple[FakeStore, SealedIntegration, UUID]:
+    """The row as the worker has it after a claim."""
+    store, owner = world.database.as_worker(caller.user_id), uuid4()
+    return store, await store.take_lease(row.id, owner), owner
+
+
+async def after(world: World, caller: Caller, row: Integration) -> Integration:
+    return world.database.rows[caller.user_id, row.id].integration
+
+
+def break_database(world: World) -> None:
+    """The service answers, and then the database is away for longer than anybody tries."""
+
+    def reply_and_break(_: HttpRequest) -> HttpReply:
+        world.database.outages = 100
+        return json_reply(SECOND)
+
+    world.service.answers[TOKEN_URL] = reply_and_break
+
+
+async def test_a_caller_that_gives_up_does_not_end_the_renewal(world: World) -> None:
+    """Its client hung up while the service was rotating the token."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+    send = world.service.send
+
+    async def slow_send(request: HttpRequest) -> HttpReply:
+        is_asked.set()
+        await may_answer.wait()
+        return await send(request)
+
+    world.service.send = slow_send  # type: ignore[method-assign]
+    impatient = asyncio.create_task(world.user(caller).refresh_token(row.id))
+    await is_asked.wait()
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    may_answer.set()
+    await world.refresher.drain()
+    _, written = await stored(world, caller, row.id)
+    assert written.access_token.get_secret_value() == "canary-access-2"
+
+
+async def test_a_renewal_that_began_under_an_ended_session_is_begun_again_by_who_still_may(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    ended, living = world.database.as_user(caller), world.database.as_user(caller)
+
+    async def refuse(*_: object) -> SealedIntegration:
+        await asyncio.sleep(0)
+        raise UnauthenticatedError("token_expired", "The access token has expired.")
+
+    ended.take_lease = refuse  # type: ignore[assignment, method-assign]
+    first, second = await asyncio.gather(
+        world.refresher.fresh(ended, row.id), world.refresher.fresh(living, row.id), return_exceptions=True
+    )
+    assert isinstance(first, UnauthenticatedError)
+    assert not isinstance(second, BaseException)
+    assert second.integration.credential_version == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 401])
+async def test_a_token_that_still_holds_is_served_when_its_renewal_fails(world: World, status: int) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_client"}, status)
+    world.clock.moment += timedelta(minutes=56)
+    user = world.user(caller)
+    for _ in range(3):
+        assert await user.get_integration_credentials(row.id) == tokens()
+    assert len(world.service.asked(TOKEN_URL)) == 1
+    world.clock.moment += timedelta(minutes=5)
+    with pytest.raises((ProviderUnavailableError, InvalidClientError)):
+        await user.get_integration_credentials(row.id)
+
+
+async def test_a_reply_is_kept_before_it_is_written_and_forgotten_after(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    await world.user(caller).refresh_token(row.id)
+    (entry,) = world.journal.written
+    assert (entry.ref, entry.seen_version, entry.caller) == (row.ref, 1, caller)
+    assert world.journal.kept == {}
+
+
+async def test_a_token_that_was_not_rotated_is_not_kept(world: World) -> None:
+    """Whoever comes next can ask with the same refresh token again."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    same = token_reply(access_token="canary-access-2", refresh_token="canary-refresh-1")
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(same)
+    await world.user(caller).refresh_token(row.id)
+    assert world.journal.written == []
+
+
+async def test_what_an_outage_kept_from_the_database_is_stored_by_the_next_holder(world: World) -> None:
+    """The process died after the outage; another one on this machine gets the lease and does not ask the service."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    break_database(world)
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    assert world.log.lines == [f"kept {row.id}"]
+    world.database.outages = 0
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(THIRD)
+    world.clock.moment += timedelta(seconds=75)
+    found = await world.another_process().fresh(world.database.as_user(caller), row.id, requested=True)
+    assert isinstance(found.payload.credentials, OAuthCredentials)
+    assert found.payload.credentials.access_token.get_secret_value() == "canary-access-2"
+    assert spent(world) == ["canary-refresh-1"]
+    assert world.journal.kept == {}
+
+
+async def test_a_kept_reply_is_replayed_under_its_own_lease(world: World) -> None:
+    """At once, without waiting for the lease to end: it is the same owner."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    break_database(world)
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    world.database.outages = 0
+    (entry,) = await world.journal.entries()
+    worker = world.another_process()
+    assert await worker.replay(world.database.as_worker(caller.user_id), entry)
+    _, written = await stored(world, caller, row.id)
+    assert written.access_token.get_secret_value() == "canary-access-2"
+    assert world.journal.kept == {}
+    assert await worker.replay(world.database.as_worker(caller.user_id), entry)
+    assert (await after(world, caller, row)).credential_version == 2
+
+
+async def test_a_kept_reply_never_replaces_a_newer_version(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    await world.user(caller).refresh_token(row.id)
+    (entry,) = world.journal.written
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(THIRD)
+    world.clock.moment += timedelta(seconds=10)
+    await world.user(caller).refresh_token(row.id)
+    await world.journal.write(entry)
+    assert await world.refresher.replay(world.database.as_worker(caller.user_id), entry)
+    _, written = await stored(world, caller, row.id)
+    assert written.access_token.get_secret_value() == "canary-access-3"
+    assert world.journal.kept == {}
+
+
+async def test_a_kept_reply_for_a_deleted_row_is_forgotten(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    await world.user(caller).refresh_token(row.id)
+    (entry,) = world.journal.written
+    await world.journal.write(entry)
+    await world.database.as_user(caller).delete_integration(row.id)
+    assert await world.refresher.replay(world.database.as_worker(caller.user_id), entry)
+    assert world.journal.kept == {}
+
+
+async def test_a_rotating_token_is_not_spent_where_its_reply_could_not_be_kept(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.journal.room = False
+    with pytest.raises(JournalUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    assert world.service.asked(TOKEN_URL) == []
+    assert (await after(world, caller, row)).refresh_lease_owner is None
+
+
+async def test_a_reply_that_is_here_is_stored_even_if_the_disk_fails(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.journal.is_broken = True
+    assert (await world.user(caller).refresh_token(row.id)).credential_version == 2
+    assert world.log.lines[0] == f"not_kept {row.id}"
+
+
+async def test_a_refused_client_is_asked_about_once_for_all_its_connections(world: World) -> None:
+    """A wrong secret after a deployment: ten thousand connections must not become ten thousand requests."""
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_client"}, 401)
+    callers = [world.caller() for _ in range(20)]
+    rows = [await connected(world, caller) for caller in callers]
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_client"}, 401)
+    for caller, row in zip(callers, rows, strict=True):
+        with pytest.raises(InvalidClientError):
+            await world.user(caller).refresh_token(row.id)
+        assert (await after(world, caller, row)).status is IntegrationStatus.ERROR
+    assert len(world.service.asked(TOKEN_URL)) == 1
+    world.clock.moment += timedelta(minutes=11)
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(SECOND)
+    mended = await world.user(callers[0]).refresh_token(rows[0].id)
+    assert mended.status is IntegrationStatus.ACTIVE
+
+
+async def test_two_processes_that_find_a_token_expired_fail_once(world: World) -> None:
+    """The second one read the row before the first one's failure was written, and got the lease after it."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({}, 503)
+    slow = world.database.as_user(caller)
+    read = slow.get_sealed
+
+    async def read_then_somebody_fails(integration_id: UUID) -> SealedIntegration:
+        sealed = await read(integration_id)
+        slow.get_sealed = read  # type: ignore[method-assign]
+        with pytest.raises(ProviderUnavailableError):
+            await world.another_process().fresh(world.database.as_user(caller), row.id)
+        return sealed
+
+    slow.get_sealed = read_then_somebody_fails  # type: ignore[method-assign]
+    with pytest.raises(ProviderUnavailableError):
+        await world.refresher.fresh(slow, row.id)
+    assert len(world.service.asked(TOKEN_URL)) == 1
+    assert (await after(world, caller, row)).refresh_failures == 1
+
+
+async def test_a_claimed_row_is_renewed_under_the_workers_lease(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += timedelta(minutes=56)
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert (now.credential_version, now.refresh_lease_owner) == (2, None)
+    assert world.journal.written[0].caller is None
+    assert world.log.lines == [f"refreshed {row.id} expires_soon"]
+
+
+async def test_a_claimed_row_that_is_not_due_is_put_off_to_when_it_is(world: World) -> None:
+    """Its owner says with curl that it is due, again and again: nobody is asked."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert now.next_refresh_at == row.next_refresh_at
+    assert now.refresh_lease_owner is None
+    assert world.service.requests[1:] == []
+
+
+async def test_a_claimed_row_whose_token_ended_for_good_needs_its_user(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller, tokens(refresh_token=None))
+    assert row.next_refresh_at == row.expires_at
+    world.clock.moment += HOUR
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert (now.status, now.last_error_code) == (
+        IntegrationStatus.NEEDS_REAUTHORIZATION,
+        ReauthorizationRequiredError.code,
+    )
+    assert now.next_refresh_at is None
+
+
+async def test_a_claimed_row_that_does_not_open_is_looked_at_again_in_an_hour(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    store, sealed, owner = await claimed(world, caller, row)
+    broken = SealedIntegration(sealed.integration, f"v1.00000000.{'A' * 60}")
+    await world.refresher.refresh_claimed(store, broken, owner)
+    now = await after(world, caller, row)
+    assert now.next_refresh_at == world.clock.now() + HOUR
+    assert (now.status, now.refresh_lease_owner) == (IntegrationStatus.ACTIVE, None)
+
+
+async def test_a_claimed_key_is_never_due_again(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    store, sealed, owner = await claimed(world, caller, row)
+    credentials = ApiKeyCredentials(tokens().access_token)
+    payload = CredentialPayload("demo_crm", "", credentials)
+    envelope = world.vault.seal(payload, integration_id=row.id, user_id=row.user_id, credential_version=1)
+    await world.refresher.refresh_claimed(store, replace(sealed, envelope=envelope), owner)
+    assert (await after(world, caller, row)).next_refresh_at is None
+
+
+@pytest.mark.parametrize("answer", [{"error": "invalid_grant"}, {"hello": "world"}, {"error": "slow_down"}])
+async def test_what_a_service_does_wrong_ends_no_worker(world: World, answer: dict[str, str]) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(answer, 400)
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert (now.refresh_failures, now.refresh_lease_owner) == (1, None)
+
+
+async def test_a_worker_hears_of_an_outage_of_the_database(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    claim = await claimed(world, caller, row)
+    world.database.outages = 100
+    with pytest.raises(StoreUnavailableError):
+        await world.refresher.refresh_claimed(*claim)
+
+
+async def test_metas_token_is_traded_by_the_worker_too(world: World) -> None:
+    caller = world.caller()
+    credentials = replace(tokens(timedelta(days=60), refresh_token=None))
+    row = await connected(world, caller, credentials, "meta_ads")
+    url = f"{GRAPH}/oauth/access_token"
+    world.service.answers[url] = lambda _: json_reply({"access_token": "canary-access-9", "expires_in": 5_184_000})
+    world.clock.moment += timedelta(days=60) - timedelta(minutes=3)
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    assert form_of(world.service.asked(url)[0])["fb_exchange_token"] == "canary-access-1"
+    assert (await after(world, caller, row)).credential_version == 2
