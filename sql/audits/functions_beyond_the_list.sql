@@ -14,7 +14,7 @@ with written (object, definition) as (
         (
             'integrations_private.claim_due_refreshes(integer,uuid)',
             'plpgsql volatile security definer set search_path="" returns TABLE(user_id uuid, id uuid)
-            782824176298d678b849541cac9b5166'
+            8f4dd2fbcc5d8fdc9d0d6f8deb358612'
         ),
         (
             'integrations_private.count_integrations_by_key()',
@@ -23,7 +23,7 @@ with written (object, definition) as (
         ),
         (
             'integrations_private.guard_changed_integration()',
-            'plpgsql volatile security definer set search_path="" returns trigger 9f5853e574cd7941c6fea530ba76ab0f'
+            'plpgsql volatile security definer set search_path="" returns trigger 5bef87ef202bc4905e46408819c99a4c'
         ),
         (
             'integrations_private.guard_new_integration()',
@@ -35,7 +35,7 @@ with written (object, definition) as (
         ),
         (
             'integrations_private.guard_refresh_lease()',
-            'plpgsql volatile security definer set search_path="" returns trigger 824f508157d0f249ffc095588a7c770d'
+            'plpgsql volatile security definer set search_path="" returns trigger 2404a834e1b069671d94970b6b3a6dfa'
         ),
         (
             'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',

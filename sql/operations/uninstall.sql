@@ -65,7 +65,8 @@ begin
             ('20261123001000', 'create_claim_due_refreshes'),
             ('20261123001100', 'create_key_listing'),
             ('20261123001200', 'create_purges'),
-            ('20261123001300', 'widen_worker_columns')
+            ('20261123001300', 'widen_worker_columns'),
+            ('20261123001400', 'lease_grace')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;

@@ -42,17 +42,33 @@ async def test_only_due_rows_that_can_be_refreshed_are_claimed(owner: Actor, fat
     assert {row["status"] for row in leased} == {"active", "error"}
 
 
-async def test_a_claimed_row_is_due_again_when_its_lease_ends(fate: Actor, auth: Actor, worker: Actor) -> None:
+async def test_a_claimed_row_is_due_again_when_its_lease_and_the_grace_have_ended(
+    fate: Actor, auth: Actor, worker: Actor
+) -> None:
     """A worker that was killed loses nothing."""
     await fill(fate, OWNER, 1, "1 hour")
     assert await claim(worker, 100) == [OWNER]
     assert await claim(worker, 100) == []
 
     await fate.run(
-        "update public.integrations set refresh_lease_until = now() - interval '1 second',"
-        " next_refresh_at = now() - interval '1 second'"
+        "update public.integrations set refresh_lease_until = refresh_lease_until - interval '75 seconds',"
+        " next_refresh_at = next_refresh_at - interval '75 seconds'"
     )
     assert await claim(worker, 100) == [OWNER]
+
+
+async def test_one_row_within_its_grace_is_left_alone_and_refuses_no_batch(
+    fate: Actor, auth: Actor, worker: Actor
+) -> None:
+    """Rows leased before the grace was introduced are due as soon as their lease ends."""
+    await fill(fate, OWNER, 1, "1 hour")
+    assert await claim(worker, 100) == [OWNER]
+    await fate.run(
+        "update public.integrations set refresh_lease_until = now() - interval '5 seconds',"
+        " next_refresh_at = now() - interval '5 seconds'"
+    )
+    await fill(fate, STRANGER, 1, "1 second")
+    assert await claim(worker, 100) == [STRANGER]
 
 
 async def test_a_row_that_its_user_is_refreshing_is_left_alone(owner: Actor, fate: Actor, worker: Actor) -> None:

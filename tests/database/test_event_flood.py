@@ -54,7 +54,7 @@ async def test_at_the_limit_a_lease_is_refused_before_anything_depends_on_it(
     fresh = await connect_service(owner)
     lapsed = await connect_service(owner, external_account_id="lapsed")
     await change(owner, lapsed, refresh_lease_owner=uuid4())
-    await fate.run("update public.integrations set refresh_lease_until = now() - interval '1 second'")
+    await fate.run("update public.integrations set refresh_lease_until = now() - interval '15 seconds'")
     await record(fate, owner, 998)
     for integration in (fresh, lapsed):
         with refused("54000", "integration_events_flood"):

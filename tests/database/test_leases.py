@@ -1,19 +1,23 @@
-"""Who may replace credentials: one at a time, for sixty seconds by the database's clock."""
+"""Who may replace credentials: one at a time, for sixty seconds by the database's clock, and a grace between two."""
 
 import asyncio
 from datetime import timedelta
+from typing import Final
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 
 from tests.database.acts import ENVELOPE, Actor, Row, change, connect_service, refused
 
 NEW = f"{ENVELOPE}new"
 
+GRACE: Final = timedelta(seconds=15)
 
-async def lapse(fate: Actor) -> None:
-    """Let every lease end."""
-    await fate.run("update public.integrations set refresh_lease_until = now() - interval '1 second'")
+
+async def lapse(fate: Actor, ago: timedelta = timedelta(seconds=1)) -> None:
+    """Let every lease have ended a while ago."""
+    await fate.run("update public.integrations set refresh_lease_until = now() - %s", ago)
 
 
 async def test_a_lease_lasts_sixty_seconds_whatever_the_client_wants(owner: Actor) -> None:
@@ -43,20 +47,46 @@ async def test_a_living_lease_is_not_prolonged(owner: Actor) -> None:
     assert again["refresh_lease_until"] == taken["refresh_lease_until"]
 
 
-async def test_a_lapsed_lease_goes_to_whoever_asks(owner: Actor, fate: Actor) -> None:
+@pytest.mark.parametrize("ago", [timedelta(0), timedelta(seconds=1), GRACE - timedelta(seconds=3)])
+async def test_a_lease_that_just_lapsed_is_still_refused_to_others(owner: Actor, fate: Actor, ago: timedelta) -> None:
+    """What a holder that died was sent may be in its journal, and is written under its name when it starts again."""
+    integration = await connect_service(owner)
+    holder = uuid4()
+    await change(owner, integration, refresh_lease_owner=holder)
+    await lapse(fate, ago)
+    with refused("55P03", "integrations_lease_is_exclusive"):
+        await change(owner, integration, refresh_lease_owner=uuid4())
+    assert await write_fenced(owner, integration, uuid4(), seen_version=1) == []
+    assert len(await write_fenced(owner, integration, holder, seen_version=1)) == 1
+
+    await change(owner, integration, refresh_lease_owner=uuid4())
+
+
+async def test_the_worker_waits_for_the_grace_too(owner: Actor, worker: Actor, fate: Actor) -> None:
     integration = await connect_service(owner)
     await change(owner, integration, refresh_lease_owner=uuid4())
     await lapse(fate)
+    with refused("55P03", "integrations_lease_is_exclusive"):
+        await change(worker.acting(owner.id), integration, refresh_lease_owner=uuid4())
+    await lapse(fate, GRACE)
+    assert len(await change(worker.acting(owner.id), integration, refresh_lease_owner=uuid4())) == 1
+
+
+async def test_a_lapsed_lease_goes_after_the_grace_to_whoever_asks(owner: Actor, fate: Actor) -> None:
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_lease_owner=uuid4())
+    await lapse(fate, GRACE)
     (row,) = await change(owner, integration, refresh_lease_owner=uuid4())
     assert row["refresh_lease_until"] - row["updated_at"] > timedelta(seconds=50)
 
 
-async def test_its_owner_may_take_a_lapsed_lease_again(owner: Actor, fate: Actor) -> None:
+@pytest.mark.parametrize("ago", [timedelta(seconds=1), GRACE, timedelta(hours=1)])
+async def test_its_owner_may_take_a_lapsed_lease_again(owner: Actor, fate: Actor, ago: timedelta) -> None:
     """The column keeps its value then, and still a new end must be set."""
     integration = await connect_service(owner)
     holder = uuid4()
     await change(owner, integration, refresh_lease_owner=holder)
-    await lapse(fate)
+    await lapse(fate, ago)
     (row,) = await change(owner, integration, refresh_lease_owner=holder)
     assert row["refresh_lease_until"] - row["updated_at"] > timedelta(seconds=50)
 
@@ -96,18 +126,19 @@ async def test_a_lapsed_lease_is_not_taken_and_used_in_one_statement(owner: Acto
     """Whoever takes it over has to read again first: the holder before may have written."""
     integration = await connect_service(owner)
     await change(owner, integration, refresh_lease_owner=uuid4())
-    await lapse(fate)
+    await lapse(fate, GRACE)
     with refused("55000", "integrations_credentials_need_a_lease"):
         await change(owner, integration, credentials=NEW, refresh_lease_owner=uuid4())
 
 
+@pytest.mark.parametrize("ago", [timedelta(seconds=1), GRACE, timedelta(hours=1)])
 async def test_a_token_that_arrives_after_its_lease_lapsed_is_kept_while_nobody_took_over(
-    owner: Actor, fate: Actor
+    owner: Actor, fate: Actor, ago: timedelta
 ) -> None:
     integration = await connect_service(owner)
     holder = uuid4()
     await change(owner, integration, refresh_lease_owner=holder)
-    await lapse(fate)
+    await lapse(fate, ago)
     assert len(await write_fenced(owner, integration, holder, seen_version=1)) == 1
 
 
@@ -115,7 +146,7 @@ async def test_a_token_that_arrives_after_somebody_took_over_is_fenced_out(owner
     integration = await connect_service(owner)
     late, other = uuid4(), uuid4()
     await change(owner, integration, refresh_lease_owner=late)
-    await lapse(fate)
+    await lapse(fate, GRACE)
     await change(owner, integration, refresh_lease_owner=other)
 
     assert await write_fenced(owner, integration, late, seen_version=1) == []
@@ -124,14 +155,14 @@ async def test_a_token_that_arrives_after_somebody_took_over_is_fenced_out(owner
     assert await write_fenced(owner, integration, late, seen_version=1) == []
 
 
-async def test_a_leased_row_is_not_due_before_the_lease_ends(owner: Actor, fate: Actor) -> None:
+async def test_a_leased_row_is_not_due_before_the_lease_and_the_grace_end(owner: Actor, fate: Actor) -> None:
     integration = await connect_service(owner, next_refresh_at="2020-01-01 00:00:00+00")
     await fate.run("update public.integrations set next_refresh_at = now() - interval '1 hour'")
     (leased,) = await change(owner, integration, refresh_lease_owner=uuid4())
-    assert leased["next_refresh_at"] == leased["refresh_lease_until"]
+    assert leased["next_refresh_at"] == leased["refresh_lease_until"] + GRACE
 
     (rescheduled,) = await change(owner, integration, next_refresh_at="2020-01-01 00:00:00+00")
-    assert rescheduled["next_refresh_at"] == leased["refresh_lease_until"]
+    assert rescheduled["next_refresh_at"] == leased["refresh_lease_until"] + GRACE
 
 
 async def test_of_twenty_who_ask_at_once_exactly_one_gets_the_lease(owner: Actor) -> None:
