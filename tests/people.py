@@ -1,11 +1,14 @@
 """Signed-in users with an HTTP client of their own, as a frontend or an attacker with an account would have."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 
+from supabase_integrations.core.models import Caller
+from supabase_integrations.core.secret import SecretStr
 from tests.local_system import LocalSystem
 
 
@@ -54,3 +57,8 @@ class Person:
         """The Data API under this user's token: what curl would reach."""
         headers = {"apikey": self.system.publishable_key, "authorization": f"Bearer {self.access_token}"}
         return httpx.AsyncClient(base_url=f"{self.system.supabase_url}/rest/v1", headers=headers, trust_env=False)
+
+
+def caller(person: Person) -> Caller:
+    """A signed-in person as the stores are told of them."""
+    return Caller(UUID(person.user_id), SecretStr(person.access_token), datetime.now(UTC) + timedelta(hours=1))

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx
 import pytest
 
+from supabase_integrations.adapters.http_pool import open_http_pool
+from supabase_integrations.adapters.user_store import PostgrestUserStore, PostgrestUserStores
 from tests.local_system import LocalSystem
-from tests.people import Person
+from tests.people import Person, caller
 from tests.scripted_service import ScriptedService
 
 SignUp = Callable[[], Awaitable[Person]]
@@ -52,3 +54,22 @@ def scripted(scripted_service: ScriptedService) -> Iterator[ScriptedService]:
     scripted_service.reset()
     yield scripted_service
     scripted_service.reset()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """The pool that the service itself would use."""
+    async with open_http_pool() as client:
+        yield client
+
+
+@pytest.fixture
+def stores(http: httpx.AsyncClient, local_system: LocalSystem) -> PostgrestUserStores:
+    """The tables through the Data API."""
+    return PostgrestUserStores(http, local_system.supabase_url, local_system.publishable_key)
+
+
+@pytest.fixture
+def adas(stores: PostgrestUserStores, ada: Person) -> PostgrestUserStore:
+    """The tables as Ada sees them."""
+    return stores.for_caller(caller(ada))

@@ -1,7 +1,6 @@
 """Identity against the real Auth and Data API of the local system: tokens, sessions, and the tables under them."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import httpx
@@ -9,40 +8,18 @@ import jwt
 import pytest
 
 from supabase_integrations.adapters.auth_sessions import AuthSessions
-from supabase_integrations.adapters.http_pool import open_http_pool
 from supabase_integrations.adapters.token_verifier import SupabaseTokenVerifier
-from supabase_integrations.adapters.user_store import PostgrestUserStore, PostgrestUserStores
+from supabase_integrations.adapters.user_store import PostgrestUserStore
 from supabase_integrations.core.errors import (
     AuthUnavailableError,
     UnauthenticatedError,
 )
 from supabase_integrations.core.models import (
-    Caller,
     ListQuery,
 )
 from supabase_integrations.core.secret import SecretStr
 from tests.local_system import LocalSystem
-from tests.people import Person
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_pool() as client:
-        yield client
-
-
-@pytest.fixture
-def stores(http: httpx.AsyncClient, local_system: LocalSystem) -> PostgrestUserStores:
-    return PostgrestUserStores(http, local_system.supabase_url, local_system.publishable_key)
-
-
-def caller(person: Person) -> Caller:
-    return Caller(UUID(person.user_id), SecretStr(person.access_token), datetime.now(UTC) + timedelta(hours=1))
-
-
-@pytest.fixture
-def adas(stores: PostgrestUserStores, ada: Person) -> PostgrestUserStore:
-    return stores.for_caller(caller(ada))
+from tests.people import Person, caller
 
 
 async def sign_out(http: httpx.AsyncClient, person: Person) -> None:

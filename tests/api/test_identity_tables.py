@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from supabase_integrations.adapters.http_pool import open_http_pool
 from supabase_integrations.adapters.user_store import PostgrestUserStore, PostgrestUserStores
 from supabase_integrations.core.errors import (
     ConfigurationError,
@@ -32,7 +31,7 @@ from supabase_integrations.core.models import (
 )
 from supabase_integrations.core.secret import SecretStr
 from tests.local_system import LocalSystem
-from tests.people import Person
+from tests.people import Person, caller
 
 
 def envelope() -> str:
@@ -51,26 +50,6 @@ def new_integration(**changes: object) -> NewIntegration:
         "config": {},
     }
     return NewIntegration(**(fields | changes))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http_pool() as client:
-        yield client
-
-
-@pytest.fixture
-def stores(http: httpx.AsyncClient, local_system: LocalSystem) -> PostgrestUserStores:
-    return PostgrestUserStores(http, local_system.supabase_url, local_system.publishable_key)
-
-
-def caller(person: Person) -> Caller:
-    return Caller(UUID(person.user_id), SecretStr(person.access_token), datetime.now(UTC) + timedelta(hours=1))
-
-
-@pytest.fixture
-def adas(stores: PostgrestUserStores, ada: Person) -> PostgrestUserStore:
-    return stores.for_caller(caller(ada))
 
 
 @pytest.fixture(scope="module")
