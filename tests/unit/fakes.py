@@ -326,6 +326,7 @@ class FakeJournal:
     kept: dict[tuple[IntegrationRef, int], JournalEntry] = field(default_factory=dict)
     room: bool = True
     is_broken: bool = False
+    is_unreadable: bool = False
     written: list[JournalEntry] = field(default_factory=list)
 
     async def has_room(self) -> bool:
@@ -338,6 +339,8 @@ class FakeJournal:
         self.kept[entry.ref, entry.seen_version] = entry
 
     async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
+        if self.is_unreadable:
+            raise JournalUnavailableError
         return self.kept.get((ref, seen_version))
 
     async def remove(self, entry: JournalEntry) -> None:

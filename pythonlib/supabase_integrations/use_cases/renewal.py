@@ -80,11 +80,9 @@ class Renewal:
         the journal may have what nobody else has.
         """
         row, started_at = leased.integration, self._clock.now()
-        kept = await self._journal.find(row.ref, row.credential_version)
-        if kept is not None:
-            return await self._store_kept(store, leased, owner, kept)
         try:
-            payload = await self._ask(leased)
+            kept = await self._journal.find(row.ref, row.credential_version)
+            payload = kept.payload if kept else await self._ask(leased)
         except _SERVICE_ERRORS as error:
             failure = failure_of(error, failures=row.refresh_failures, now=self._clock.now(), random=self._random)
             await self._vault.persistently(
@@ -98,6 +96,8 @@ class Renewal:
             wait = FIRST_WAIT if isinstance(error, JournalUnavailableError) else OPERATOR_WAIT
             await store.reschedule(row.id, self._clock.now() + wait, lease_owner=owner)
             raise
+        if kept is not None:
+            return await self._store_kept(store, leased, owner, kept)
         written = await self._store(store, leased, owner, payload)
         self._log.refreshed(written, reason=reason, seconds=self._since(started_at))
         return replace(leased, integration=written, payload=payload)

@@ -189,10 +189,12 @@ async def test_a_kept_reply_for_a_deleted_row_is_forgotten(world: World) -> None
     assert world.journal.kept == {}
 
 
-async def test_a_rotating_token_is_not_spent_where_its_reply_could_not_be_kept(world: World) -> None:
+@pytest.mark.parametrize("trouble", ["is_full", "is_unreadable"])
+async def test_a_rotating_token_is_not_spent_where_its_reply_could_not_be_kept(world: World, trouble: str) -> None:
     caller = world.caller()
     row = await connected(world, caller)
-    world.journal.room = False
+    world.journal.room = trouble != "is_full"
+    world.journal.is_unreadable = trouble == "is_unreadable"
     with pytest.raises(JournalUnavailableError):
         await world.user(caller).refresh_token(row.id)
     assert world.service.asked(TOKEN_URL) == []
