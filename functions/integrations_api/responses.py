@@ -41,12 +41,14 @@ class IntegrationList(_View):
 
 
 class EventView(_View):
-    """One entry of the audit trail."""
+    """One entry of the audit trail. `status` and `error_code` are those after the change, or before the deletion."""
 
     id: int
     event: str
     actor_role: str | None
     changed_columns: tuple[str, ...]
+    status: IntegrationStatus | None
+    error_code: str | None
     created_at: datetime
 
 

@@ -12,7 +12,16 @@ with written (object, definition) as (
             'allowed_claims_value_check on integrations_private.allowed_claims',
             'CHECK (((char_length(value) >= 1) AND (char_length(value) <= 255)))'
         ),
+        (
+            'integration_events_error_code_check on public.integration_events',
+            $$CHECK ((error_code ~ '^[a-z][a-z0-9_]{0,63}$'::text))$$
+        ),
         ('integration_events_pkey on public.integration_events', 'PRIMARY KEY (id)'),
+        (
+            'integration_events_status_check on public.integration_events',
+            $$CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'needs_reauthorization'::text,
+            'error'::text, 'revoked'::text])))$$
+        ),
         ('integrations_account_key on public.integrations', 'UNIQUE (user_id, service_name, external_account_id)'),
         (
             'integrations_config_check on public.integrations',

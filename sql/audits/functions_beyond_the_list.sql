@@ -56,7 +56,7 @@ with written (object, definition) as (
         ),
         (
             'integrations_private.record_integration_event()',
-            'plpgsql volatile security definer set search_path="" returns trigger 5516552fc16a1cc70b76d7ecec5ce8b7'
+            'plpgsql volatile security definer set search_path="" returns trigger e3bd96fd4bb0b3f48a7e366a4dc6093f'
         ),
         (
             'integrations_private.refuse_event_flood(uuid)',

@@ -1,11 +1,13 @@
-"""The audit trail: what happened to a connection and by whom, names of columns and never values."""
+"""The audit trail: what happened to a connection, by whom and why; names of columns, words, and no user's values."""
 
 from typing import LiteralString
 from uuid import uuid4
 
+import pytest
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from tests.database.acts import ENVELOPE, Actor, Row, change, connect_service
+from tests.database.acts import ENVELOPE, Actor, Row, change, connect_service, refused
 
 TRAIL: LiteralString = "select * from public.integration_events order by id"
 
@@ -39,7 +41,49 @@ async def test_the_life_of_a_connection(owner: Actor) -> None:
         assert event["actor_role"] == "authenticated"
 
 
-async def test_no_value_reaches_the_trail(owner: Actor, fate: Actor) -> None:
+async def test_it_says_why_a_connection_stopped(owner: Actor, worker: Actor) -> None:
+    """The state that each change left, also where a later one took the reason away again."""
+    integration = await connect_service(owner)
+    acting = worker.acting(owner.id)
+    await change(acting, integration, last_error_code="provider_unavailable", refresh_failures=1)
+    await change(acting, integration, status="needs_reauthorization", last_error_code="invalid_grant")
+    await change(owner, integration, refresh_lease_owner=owner.id)
+    await change(
+        owner, integration, credentials=f"{ENVELOPE}2", status="active", last_error_code=None, refresh_lease_owner=None
+    )
+    await change(owner, integration, display_name="Ada")
+
+    events = await owner.run(TRAIL)
+    assert [(event["event"], event["status"], event["error_code"]) for event in events] == [
+        ("integration.created", "active", None),
+        ("integration.updated", "active", "provider_unavailable"),
+        ("status.changed", "needs_reauthorization", "invalid_grant"),
+        ("credentials.replaced", "active", None),
+        ("integration.updated", "active", None),
+    ]
+
+
+async def test_a_deletion_tells_what_became_of_the_revocation(owner: Actor) -> None:
+    integration = await connect_service(owner)
+    await change(owner, integration, status="revoked", last_error_code="revocation_skipped_shared_grant")
+    await owner.run("delete from public.integrations")
+
+    last = (await owner.run(TRAIL))[-1]
+    assert last["event"] == "integration.deleted"
+    assert (last["status"], last["error_code"]) == ("revoked", "revocation_skipped_shared_grant")
+
+
+@pytest.mark.parametrize(("column", "value"), [("status", "canary"), ("error_code", "Not A Word")])
+async def test_not_even_the_operator_puts_free_text_beside_an_event(operator: Actor, column: str, value: str) -> None:
+    insert = sql.SQL(
+        "insert into public.integration_events (user_id, integration_id, service_name, event, actor_role, {})"
+        " values (gen_random_uuid(), gen_random_uuid(), 'demo_crm', 'integration.updated', 'postgres', %s)"
+    )
+    with refused("23514", f"integration_events_{column}_check"):
+        await operator.run(insert.format(sql.Identifier(column)), value)
+
+
+async def test_no_value_of_a_user_reaches_the_trail(owner: Actor, fate: Actor) -> None:
     integration = await connect_service(owner, external_account_id="canary-account")
     await change(owner, integration, display_name="canary-name", config=Jsonb({"canary-key": "canary-value"}))
     trail = await fate.value("select string_agg(e::text, ' ') from public.integration_events as e")
@@ -97,16 +141,24 @@ async def test_a_login_that_took_no_other_role_is_named(migrating_login: Actor, 
 
 
 async def test_the_trail_outlives_the_user_and_is_then_the_operators(
-    owner: Actor, stranger: Actor, auth: Actor, operator: Actor
+    owner: Actor, stranger: Actor, visitor: Actor, worker: Actor, service_role: Actor, auth: Actor, operator: Actor
 ) -> None:
-    await connect_service(owner)
+    for account in ("first", "second"):
+        await connect_service(owner, external_account_id=account)
+    await connect_service(stranger)
+    await owner.run("insert into public.oauth_states (state_hash, flow) values (%s, %s)", "ab" * 32, ENVELOPE)
     await auth.run("delete from auth.users where id = %s", owner.id)
 
-    assert await stranger.run(TRAIL) == []
-    events = await operator.run(TRAIL)
-    assert told(events) == [("integration.created", []), ("integration.deleted", [])]
-    assert events[-1]["actor_role"] == "supabase_auth_admin"
-    assert events[-1]["actor_id"] is None
+    assert [row["user_id"] for row in await operator.run("select user_id from public.integrations")] == [stranger.id]
+    assert await operator.value("select count(*) from public.oauth_states") == 0
+    assert {row["user_id"] for row in await stranger.run(TRAIL)} == {stranger.id}
+    for nobody in (visitor, service_role, worker, worker.acting(owner.id), auth):
+        with refused("42501"):
+            await nobody.run(TRAIL)
+    events = await operator.run("select * from public.integration_events where user_id = %s order by id", owner.id)
+    assert told(events) == [("integration.created", [])] * 2 + [("integration.deleted", [])] * 2
+    assert {(event["actor_role"], event["actor_id"]) for event in events[-2:]} == {("supabase_auth_admin", None)}
+    assert {event["status"] for event in events} == {"active"}
 
 
 async def test_a_refused_change_leaves_no_event(owner: Actor, stranger: Actor) -> None:

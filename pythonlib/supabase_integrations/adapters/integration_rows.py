@@ -1,11 +1,12 @@
 """Rows of the Data API as values. Credentials are named in no list of columns but the one that asks for them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
+from ..core.errors import IntegrationNotFoundError, SchemaMissingError
 from ..core.models import (
     Integration,
     IntegrationEvent,
@@ -16,6 +17,7 @@ from ..core.models import (
 )
 
 Row: TypeAlias = Mapping[str, Any]
+Value = TypeVar("Value")
 
 INTEGRATION_COLUMNS: Final = ",".join(field.name for field in fields(Integration))
 SEALED_COLUMNS: Final = f"{INTEGRATION_COLUMNS},credentials"
@@ -81,8 +83,27 @@ def to_event(row: Row) -> IntegrationEvent:
         actor_role=row["actor_role"],
         actor_id=_uuid_or_none(row["actor_id"]),
         changed_columns=tuple(row["changed_columns"]),
+        status=None if row["status"] is None else _STATUSES[row["status"]],
+        error_code=row["error_code"],
         created_at=_moment(row["created_at"]),
     )
+
+
+def read(found: Sequence[Row], parse: Callable[[Row], Value]) -> tuple[Value, ...]:
+    """Rows as values. Raises SchemaMissingError for rows of another shape."""
+    try:
+        return tuple(map(parse, found))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SchemaMissingError(
+            "The tables hold rows that this release does not understand: run `integrations migrate`, or upgrade."
+        ) from None
+
+
+def only(found: Sequence[Row], parse: Callable[[Row], Value]) -> Value:
+    """The one row that was asked for. Raises IntegrationNotFoundError where there is none."""
+    if not found:
+        raise IntegrationNotFoundError
+    return read(found, parse)[0]
 
 
 def _moment(text: str) -> datetime:

@@ -204,7 +204,10 @@ class PendingAuthorization:
 
 @dataclass(frozen=True, slots=True)
 class IntegrationEvent:
-    """A row of the audit trail: names of changed columns, never values."""
+    """A row of the audit trail: names of changed columns, and in which state the change left the connection.
+
+    `status` and `error_code` are those after the change, or before the deletion; None in events of older releases.
+    """
 
     id: int
     integration_id: UUID
@@ -213,4 +216,6 @@ class IntegrationEvent:
     actor_role: str | None
     actor_id: UUID | None
     changed_columns: tuple[str, ...]
+    status: IntegrationStatus | None
+    error_code: str | None
     created_at: datetime

@@ -144,18 +144,27 @@ def test_a_consumed_state_is_read(integration_id: UUID | None) -> None:
     assert state.expires_at == datetime(2026, 11, 23, 7, 59, 51, 346745, tzinfo=UTC)
 
 
+EVENT = {
+    "id": 7,
+    "integration_id": str(ID),
+    "service_name": "demo_crm",
+    "event": "status.changed",
+    "actor_role": "authenticated",
+    "actor_id": str(USER),
+    "changed_columns": ["status"],
+    "status": "needs_reauthorization",
+    "error_code": "refresh_token_revoked",
+    "created_at": "2026-11-23 07:49:51+00",
+}
+
+
 def test_an_event_is_read() -> None:
-    event = to_event(
-        {
-            "id": 7,
-            "integration_id": str(ID),
-            "service_name": "demo_crm",
-            "event": "status.changed",
-            "actor_role": "authenticated",
-            "actor_id": str(USER),
-            "changed_columns": ["status"],
-            "created_at": "2026-11-23 07:49:51+00",
-        }
-    )
+    event = to_event(EVENT)
     assert (event.id, event.integration_id, event.actor_id) == (7, ID, USER)
     assert event.changed_columns == ("status",)
+    assert (event.status, event.error_code) == (IntegrationStatus.NEEDS_REAUTHORIZATION, "refresh_token_revoked")
+
+
+def test_an_event_of_before_says_no_status() -> None:
+    event = to_event(EVENT | {"status": None, "error_code": None})
+    assert (event.status, event.error_code) == (None, None)
