@@ -33,6 +33,7 @@ HOMES = {
         "integrations_api/requests.py",
         "integrations_api/responses.py",
         "supabase_integrations/core/catalogue.py",
+        "supabase_integrations/core/revocation_rule.py",
         "supabase_integrations/core/secret.py",
         "supabase_integrations/core/service.py",
         "supabase_integrations/settings.py",

@@ -13,6 +13,7 @@ from supabase_integrations.cli import app as command_line
 from supabase_integrations.configuration import Configuration
 from supabase_integrations.core.callback import KNOWN_ERRORS, CallbackQuery
 from supabase_integrations.core.catalogue import Catalogue
+from supabase_integrations.core.revocation_rule import RevocationRule
 from supabase_integrations.core.service import AccountRule, ServiceDefinition
 from supabase_integrations.core.token_refusal import TokenRefusal
 from supabase_integrations.local.state import Description
@@ -142,6 +143,7 @@ def test_every_catalogue_key_is_explained_and_no_other() -> None:
     page = DOCS / "adding-a-service.md"
     assert first_cells(section(page, "## Keys")) == set(ServiceDefinition.model_fields)
     assert first_cells(section(page, "## `account_id_from`")) == set(AccountRule.model_fields)
+    assert first_cells(section(page, "## `revocation`")) == set(RevocationRule.model_fields)
 
 
 def test_every_endpoint_is_explained_and_no_other() -> None:

@@ -219,6 +219,16 @@ class ProviderUnavailableError(IntegrationError):
         self.retry_after = retry_after
 
 
+class RateLimitedError(IntegrationError):
+    """Too many calls of this service are under way or waiting. Try again later."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
 class TokenEndpointError(IntegrationError):
     """The service's token endpoint refused the request."""
 
@@ -240,6 +250,17 @@ class InvalidClientError(TokenEndpointError):
     """The service does not accept this server's client id or secret (RFC 6749 §5.2): the operator must correct it."""
 
     code = "invalid_client"
+
+
+class RevocationRefusedError(IntegrationError):
+    """The service refused to end the connection's tokens. They are kept: try again, or delete the connection."""
+
+    code = "revocation_failed"
+
+    def __init__(self, error: str, *, status: int) -> None:
+        super().__init__(f"{(type(self).__doc__ or '').strip()} ({error}, HTTP {status})")
+        self.error = error
+        self.status = status
 
 
 class MalformedTokenResponseError(IntegrationError):

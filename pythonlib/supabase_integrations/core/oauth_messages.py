@@ -128,7 +128,7 @@ def token_request(
     headers = {"accept": "application/json"}
     fields = dict(parameters)
     if service.token_endpoint_auth is TokenEndpointAuth.BASIC:
-        headers["authorization"] = _basic(client)
+        headers["authorization"] = basic_header(client)
     else:
         fields["client_id"] = client.client_id
         if service.token_endpoint_auth is TokenEndpointAuth.POST:
@@ -176,7 +176,9 @@ def appsecret_proof(client_secret: SecretStr, access_token: SecretStr) -> str:
     return hmac.new(key, access_token.get_secret_value().encode(), hashlib.sha256).hexdigest()
 
 
-def _basic(client: OAuthClient) -> str:
-    """Both halves form-encoded before they are joined, which many clients forget (RFC 6749 §2.3.1)."""
+def basic_header(client: OAuthClient) -> str:
+    """HTTP Basic of the client: both halves form-encoded before they are joined, which many clients forget (RFC 6749
+    §2.3.1).
+    """
     pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret.get_secret_value())}"
     return f"Basic {b64encode(pair.encode()).decode('ascii')}"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from .errors import InvalidValueError
 from .models import ServiceType
+from .revocation_rule import RevocationRule
 from .service_kinds import AccountSource, AuthKind, RefreshKind, TokenEndpointAuth
 
 MAX_TENANT_LENGTH: Final = 255
@@ -78,7 +79,7 @@ class ServiceDefinition(_Entry):
     token_endpoint: str = ""
     refresh_endpoint: str = ""
     revocation_endpoint: str = ""
-    revocation_style: str = ""
+    revocation: RevocationRule = Field(default_factory=RevocationRule)
     introspection_endpoint: str = ""
     uninstall_endpoint: str = ""
     issuer: str = ""
@@ -139,6 +140,14 @@ class ServiceDefinition(_Entry):
         owned = self.allowed_authorization_params & (PROTOCOL_PARAMETERS | self.authorization_params.keys())
         if owned:
             raise ValueError(f"allowed_authorization_params may not hold {min(owned)}")
+        return self
+
+    @model_validator(mode="after")
+    def _revocable(self) -> Self:
+        if self.revocation_endpoint:
+            self.revocation.check_place_of_secret(self.token_endpoint_auth)
+        if self.revocation.names_account and (self.tenant_param or not self.account_id_from):
+            raise ValueError("revocation names {account_id}: account_id_from is needed, and no tenant")
         return self
 
     @property

@@ -104,18 +104,23 @@ def _form(reply: HttpReply) -> dict[str, Any] | None:
 
 
 def _endpoint_error(error: object, status: int, service: ServiceDefinition) -> TokenEndpointError:
-    """The error by its code (RFC 6749 §5.2), or by the code that the catalogue knows to mean the same.
-
-    Some services answer an object instead of a code (Meta: `{"error": {"type": …, "code": 190}}`).
-    """
-    codes = [error.get(key) for key in ("code", "type", "status")] if isinstance(error, dict) else [error]
-    words = [str(code) for code in codes if isinstance(code, str | int) and _ERROR_CODE.fullmatch(str(code))]
+    """The error by its code (RFC 6749 §5.2), or by the code that the catalogue knows to mean the same."""
+    words = error_words(error)
     if "invalid_grant" in words or not service.invalid_grant_errors.isdisjoint(words):
         return InvalidGrantError("invalid_grant", status=status)
     code = next((word.lower() for word in words if not word.isdigit()), "unknown_error")
     if code in _CLIENT_ERRORS:
         return InvalidClientError(code, status=status)
     return TokenEndpointError(code, status=status)
+
+
+def error_words(error: object) -> list[str]:
+    """The codes that a reply's `error` names, as texts that may be shown.
+
+    Some services answer an object instead of a code (Meta: `{"error": {"type": …, "code": 190}}`).
+    """
+    codes = [error.get(key) for key in ("code", "type", "status")] if isinstance(error, dict) else [error]
+    return [str(code) for code in codes if isinstance(code, str | int) and _ERROR_CODE.fullmatch(str(code))]
 
 
 def _token(fields: dict[str, Any], name: str, *, required: bool) -> SecretStr | None:
