@@ -26,8 +26,11 @@ HOMES = {
     "psycopg": [
         "supabase_integrations/adapters/audits.py",
         "supabase_integrations/adapters/database_connection.py",
+        "supabase_integrations/adapters/postgres_errors.py",
+        "supabase_integrations/adapters/worker_",
         "supabase_integrations/local/",
     ],
+    "psycopg_pool": ["supabase_integrations/adapters/postgres_errors.py", "supabase_integrations/adapters/worker_pool.py"],
     "pybase64": ["supabase_integrations/core/base64url.py"],
     "pydantic": [
         "integrations_api/requests.py",
@@ -40,7 +43,12 @@ HOMES = {
     ],
     "rich": ["supabase_integrations/cli/"],
     "starlette": ["integrations_api/"],
-    "structlog": ["integrations_api/", "supabase_integrations/logs.py"],
+    "structlog": [
+        "integrations_api/",
+        "supabase_integrations/adapters/refresh_log.py",
+        "supabase_integrations/adapters/worker_log.py",
+        "supabase_integrations/logs.py",
+    ],
     "supabase_auth": ["supabase_integrations/adapters/auth_sessions.py"],
     "typer": ["supabase_integrations/cli/"],
     "uvicorn": ["supabase_integrations/bounded_http.py", "supabase_integrations/cli/serve.py"],

@@ -1,13 +1,12 @@
 """One user's credentials and their leases, through Supabase's Data API with that user's own token."""
 
-from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from postgrest import AsyncSelectRequestBuilder, ReturnMethod
 
-from ..core.errors import IntegrationBusyError, IntegrationNotFoundError, SchemaMissingError
+from ..core.errors import IntegrationBusyError
 from ..core.models import (
     Caller,
     CredentialReplacement,
@@ -16,12 +15,11 @@ from ..core.models import (
     RefreshFailure,
     SealedIntegration,
 )
+from .credential_columns import columns_of_failure, columns_of_replacement
 from .data_api import DataApi
-from .integration_rows import INTEGRATION_COLUMNS, SEALED_COLUMNS, Row, to_integration, to_sealed_integration
+from .integration_rows import INTEGRATION_COLUMNS, SEALED_COLUMNS, only, read, to_integration, to_sealed_integration
 
 INTEGRATIONS: Final = "integrations"
-
-Value = TypeVar("Value")
 
 
 class PostgrestCredentialStore:
@@ -53,39 +51,14 @@ class PostgrestCredentialStore:
         The traces of earlier failures go with the credentials that failed. Raises IntegrationBusyError where lease or
         version is another: nothing was written.
         """
-        values: dict[str, object] = {
-            "credentials": replacement.envelope,
-            "scopes": replacement.scopes,
-            "expires_at": replacement.expires_at,
-            "next_refresh_at": replacement.next_refresh_at,
-            "last_refreshed_at": "now",  # by the database's clock, as all its times
-            "last_error_code": None,
-            "last_error_at": None,
-            "refresh_failures": 0,
-            "refresh_lease_owner": None,
-        }
-        kept_where_none = {
-            "display_name": replacement.display_name,
-            "status": replacement.status,
-            "config": replacement.config,
-            "last_sync_at": replacement.last_sync_at,
-        }
-        values |= {column: value for column, value in kept_where_none.items() if value is not None}
+        values = columns_of_replacement(replacement)
         return await self._fenced(integration_id, values, lease_owner, seen_version)
 
     async def record_failure(
         self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
     ) -> None:
         """Note a failed refresh and end the lease, if lease and version are still what this caller knows."""
-        values: dict[str, object] = {
-            "last_error_code": failure.error_code,
-            "last_error_at": "now",  # by the database's clock, as all its times
-            "next_refresh_at": failure.next_refresh_at,
-            "refresh_failures": failure.failures,
-            "refresh_lease_owner": None,
-        }
-        if failure.status is not None:
-            values["status"] = failure.status
+        values = columns_of_failure(failure)
         query = self._change(integration_id, values, returning=ReturnMethod.minimal)
         await self._api.rows(query.eq("refresh_lease_owner", lease_owner).eq("credential_version", seen_version))
 
@@ -149,18 +122,3 @@ class PostgrestCredentialStore:
         returning: ReturnMethod = ReturnMethod.representation,
     ) -> AsyncSelectRequestBuilder:
         return self._api.table(INTEGRATIONS).update(values, returning=returning).eq("id", integration_id)
-
-
-def read(found: Sequence[Row], parse: Callable[[Row], Value]) -> tuple[Value, ...]:
-    try:
-        return tuple(map(parse, found))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise SchemaMissingError(
-            "The tables hold rows that this release does not understand: run `integrations migrate`, or upgrade."
-        ) from None
-
-
-def only(found: Sequence[Row], parse: Callable[[Row], Value]) -> Value:
-    if not found:
-        raise IntegrationNotFoundError
-    return read(found, parse)[0]

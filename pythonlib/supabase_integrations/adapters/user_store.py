@@ -30,11 +30,13 @@ from .integration_rows import (
     EVENT_COLUMNS,
     INTEGRATION_COLUMNS,
     STATE_COLUMNS,
+    only,
+    read,
     to_event,
     to_integration,
     to_pending_authorization,
 )
-from .user_credentials import INTEGRATIONS, PostgrestCredentialStore, only, read
+from .user_credentials import INTEGRATIONS, PostgrestCredentialStore
 
 STATES: Final = "oauth_states"
 EVENTS: Final = "integration_events"

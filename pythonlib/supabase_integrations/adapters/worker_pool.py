@@ -1,0 +1,213 @@
+"""Connections as the role integrations_worker, and the one way statements are sent over them: each under the users it
+declares, in one round trip, with nothing left on the connection.
+
+Works through a pooler that gives every transaction another server session: there are no prepared statements, no
+session settings and no locks that outlive a transaction.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+import psycopg_pool
+from psycopg.types.json import set_json_loads
+
+from ..core.errors import ConfigurationError, SchemaMissingError, StoreUnavailableError
+from ..database_url import DatabaseUrl
+from .postgres_errors import error_of, is_lost_connection
+
+CONNECTIONS: Final = 5
+"""What one process holds at most, beside the one it listens on: three such processes fit into the 20 that
+sql/operations/worker_login.sql grants, and 5 send more statements than one process can make use of.
+"""
+ROLE: Final = "integrations_worker"
+MAX_USERS: Final = 500
+"""What one transaction may declare; the database refuses more."""
+
+_CHECKOUT_SECONDS: Final = 10.0
+_STATEMENT_SECONDS: Final = 45.0
+"""Longer than waiting for a connection and the role's statement_timeout together, for servers that do not answer."""
+_RECONNECT_SECONDS: Final = 5.0
+"""How long the pool tries by itself; after that, the next statement has it try anew. Its pauses double each time, so
+that a longer time would leave it asleep when the database is back.
+"""
+_MAX_WAITING: Final = 1000
+_DECLARE: Final = "select set_config('integrations.acting_for', %s, true)"
+_ROLE_OF_THIS_LOGIN: Final = """
+    select
+        current_user::text,
+        r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+            or exists (select from pg_catalog.pg_auth_members as m where m.member = r.oid),
+        to_regclass('public.integrations') is not null
+            and has_column_privilege(current_user, 'public.integrations', 'service_type', 'select'),
+        to_regprocedure('integrations_private.claim_due_refreshes(integer, uuid)') is not null
+    from pg_catalog.pg_roles as r
+    where r.rolname = current_user
+"""
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+class DeclaredTransaction:
+    """A transaction that has declared its users. Every statement's rows are one JSON value each."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def values(self, statement: str, *parameters: object) -> list[Any]:
+        """Send a statement and return its first column."""
+        cursor = await self._connection.execute(statement, parameters or None)
+        return [row[0] for row in await cursor.fetchall()] if cursor.description else []
+
+
+class WorkerPool:
+    """A few connections of one process. Open it with `open_worker_pool`."""
+
+    def __init__(self, pool: "psycopg_pool.AsyncConnectionPool[Connection]") -> None:
+        self._pool = pool
+        self._check: asyncio.Task[None] | None = None
+
+    async def values(self, users: str, statement: str, *parameters: object, repeatable: bool = False) -> list[Any]:
+        """Send statements as one transaction under the declared users, in one round trip; the last one's first column.
+
+        `users` is what `declaration` makes of them. Statements are separated by semicolons. One that is `repeatable` is
+        sent once more where the connection turns out to be gone. Raises what `postgres_errors` makes of a refusal.
+        """
+        try:
+            return await self._send(users, statement, parameters)
+        except psycopg.Error as error:
+            lost = is_lost_connection(error)
+            if lost:
+                await self._check_idle()
+            if not (lost and repeatable):
+                raise error_of(error) from None
+        try:
+            return await self._send(users, statement, parameters)
+        except psycopg.Error as error:
+            raise error_of(error) from None
+
+    @asynccontextmanager
+    async def transaction(self, users: str) -> AsyncIterator[DeclaredTransaction]:
+        """A transaction of several round trips under the declared users, for who must compute between statements."""
+        try:
+            async with self._connection() as connection, connection.transaction():
+                declared = DeclaredTransaction(connection)
+                await declared.values(_DECLARE, users)
+                yield declared
+        except psycopg.Error as error:
+            if is_lost_connection(error):
+                await self._check_idle()
+            raise error_of(error) from None
+
+    async def _send(self, users: str, statement: str, parameters: Sequence[object]) -> list[Any]:
+        async with self._connection() as connection:
+            # A simple query of several statements is one transaction to Postgres: the declaration holds for the others
+            # and ends with them.
+            cursor = await connection.execute(f"{_DECLARE}; {statement}", [users, *parameters])
+            while cursor.nextset():
+                pass
+            return [row[0] for row in await cursor.fetchall()] if cursor.description else []
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with asyncio.timeout(_STATEMENT_SECONDS), self._pool.connection() as connection:
+                yield connection
+        except TimeoutError:
+            raise StoreUnavailableError("The database does not answer. Try again.") from None
+
+    async def _check_idle(self) -> None:
+        """Replace connections that are gone: a server that restarts ends all of them, and each would fail a caller."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._pool.check())
+        # A pool that is closed meanwhile has no more to check.
+        await asyncio.wait([self._check])
+
+
+def declaration(users: Iterable[UUID]) -> str:
+    """How a transaction declares these users; at most 500."""
+    return "{" + ",".join(map(str, users)) + "}"
+
+
+NOBODY: Final = "{}"
+"""The declaration of a transaction that needs no users."""
+
+
+@asynccontextmanager
+async def open_worker_pool(database: DatabaseUrl, *, connections: int = CONNECTIONS) -> AsyncIterator[WorkerPool]:
+    """Connect as the worker, for as long as the block lasts.
+
+    Raises StoreUnavailableError, ConfigurationError for a role that may do more or less than the worker must, and
+    SchemaMissingError.
+    """
+    await _check_role(database)
+    pool: psycopg_pool.AsyncConnectionPool[Connection] = psycopg_pool.AsyncConnectionPool(
+        database.url.get_secret_value(),
+        name="worker",
+        min_size=1,
+        max_size=connections,
+        max_waiting=_MAX_WAITING,
+        timeout=_CHECKOUT_SECONDS,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        configure=_configure,
+        kwargs=_OPTIONS,
+        open=False,
+    )
+    async with pool:
+        yield WorkerPool(pool)
+
+
+# A connection whose other end vanished is noticed in half a minute, whether something is under way on it or not.
+_OPTIONS: Final = {
+    "autocommit": True,
+    "prepare_threshold": None,
+    "cursor_factory": psycopg.AsyncClientCursor,
+    "application_name": "supabase-integrations worker",
+    "connect_timeout": 15,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+async def connect_worker(database: DatabaseUrl) -> Connection:
+    """One connection outside the pool. Raises StoreUnavailableError, which names the database without the password."""
+    try:
+        return await psycopg.AsyncConnection.connect(database.url.get_secret_value(), **_OPTIONS)  # type: ignore[arg-type]
+    except (psycopg.Error, ValueError) as error:
+        said = database.conceal(str(error))
+        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}") from None
+
+
+async def _configure(connection: Connection) -> None:
+    set_json_loads(orjson.loads, connection)
+
+
+async def _check_role(database: DatabaseUrl) -> None:
+    """Refuse a login that opens more than the worker must see, or that finds no tables."""
+    connection = await connect_worker(database)
+    try:
+        cursor = await connection.execute(_ROLE_OF_THIS_LOGIN)
+        row = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise error_of(error) from None
+    finally:
+        await connection.close()
+    name, may_do_more, has_table, has_functions = row or ("", True, False, False)
+    if name != ROLE:
+        raise ConfigurationError(
+            f"WORKER_DATABASE_URL must log in as {ROLE}, and this is {name}: sql/operations/worker_login.sql gives that"
+            f" role a login. Through Supabase's pooler its name is {ROLE}.PROJECT_REF."
+        )
+    if may_do_more:
+        raise ConfigurationError(
+            f"The role {ROLE} may do more than the worker must: it is a superuser, bypasses row level security, may"
+            " make roles or databases, or is a member of another role. Take that away; `integrations audit` names it."
+        )
+    if not (has_table and has_functions):
+        raise SchemaMissingError
