@@ -210,7 +210,10 @@ class Journal(Protocol):
         ...
 
     async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
-        """The reply that was kept for a row at a version, if there is one and it opens."""
+        """The reply that was kept for a row at a version, if there is one and it opens.
+
+        Raises JournalUnavailableError where the disk cannot tell.
+        """
         ...
 
     async def remove(self, entry: JournalEntry) -> None:
@@ -218,7 +221,7 @@ class Journal(Protocol):
         ...
 
     async def entries(self) -> tuple[JournalEntry, ...]:
-        """All replies that are kept and open."""
+        """All replies that are kept and open. Raises JournalUnavailableError."""
         ...
 
 
@@ -243,6 +246,26 @@ class RefreshLog(Protocol):
 
     def not_kept(self, row: Integration) -> None:
         """The journal could not keep a new token; it is lost if this process dies before it is stored."""
+        ...
+
+
+class JournalLog(Protocol):
+    """Is told what an operator has to know of the journal: ids, codes and reasons, nothing secret."""
+
+    def unavailable(self, reason: str) -> None:
+        """The journal takes no more replies just now, so tokens that are spent by their use are not renewed."""
+        ...
+
+    def unreadable(self, ref: IntegrationRef, seen_version: int, code: str) -> None:
+        """A reply does not open, and stays where it is."""
+        ...
+
+    def expired(self, ref: IntegrationRef, seen_version: int) -> None:
+        """A reply was removed that nobody could store for 30 days."""
+        ...
+
+    def left(self, entry: JournalEntry, code: str) -> None:
+        """A reply could not be stored yet, for this reason; it is tried again."""
         ...
 
 
