@@ -12,6 +12,10 @@ with written (object, definition) as (
             'sql stable security invoker set search_path="" returns text 3ecbffe92335610f12aab77777dc7b73'
         ),
         (
+            'integrations_private.announce_due_refresh()',
+            'plpgsql volatile security invoker set search_path="" returns trigger 72141c1de217fb992ac1c5d5be4dc2d9'
+        ),
+        (
             'integrations_private.claim_due_refreshes(integer,uuid)',
             'plpgsql volatile security definer set search_path="" returns TABLE(user_id uuid, id uuid)
             8f4dd2fbcc5d8fdc9d0d6f8deb358612'

@@ -4,6 +4,21 @@
 with written (object, definition) as (
     values
         (
+            'announce_changed_integration on public.integrations',
+            $$CREATE TRIGGER announce_changed_integration AFTER UPDATE OF next_refresh_at, status ON public.integrations
+            FOR EACH ROW WHEN (((new.status = ANY (ARRAY['active'::text, 'error'::text])) AND (new.next_refresh_at <
+            (clock_timestamp() + make_interval(secs => (60)::double precision))) AND ((new.next_refresh_at IS DISTINCT
+            FROM old.next_refresh_at) OR (old.status <> ALL (ARRAY['active'::text, 'error'::text]))))) EXECUTE FUNCTION
+            integrations_private.announce_due_refresh()$$
+        ),
+        (
+            'announce_new_integration on public.integrations',
+            $$CREATE TRIGGER announce_new_integration AFTER INSERT ON public.integrations FOR EACH ROW WHEN
+            (((new.status = ANY (ARRAY['active'::text, 'error'::text])) AND (new.next_refresh_at < (clock_timestamp() +
+            make_interval(secs => (60)::double precision))))) EXECUTE FUNCTION
+            integrations_private.announce_due_refresh()$$
+        ),
+        (
             'guard_integration_insert on public.integrations',
             'CREATE TRIGGER guard_integration_insert BEFORE INSERT ON public.integrations FOR EACH ROW EXECUTE FUNCTION
             integrations_private.guard_new_integration()'

@@ -18,6 +18,7 @@ drop function integrations_private.guard_refresh_lease();
 drop function integrations_private.guard_changed_integration();
 drop function integrations_private.guard_oauth_state();
 drop function integrations_private.record_integration_event();
+drop function integrations_private.announce_due_refresh();
 drop function integrations_private.refuse_event_flood(uuid);
 drop function integrations_private.acting_role();
 drop function integrations_private.lock_user(uuid);
@@ -67,7 +68,8 @@ begin
             ('20261123001200', 'create_purges'),
             ('20261123001300', 'widen_worker_columns'),
             ('20261123001400', 'lease_grace'),
-            ('20261123001500', 'say_why_in_events')
+            ('20261123001500', 'say_why_in_events'),
+            ('20261123001600', 'announce_due_refreshes')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;
