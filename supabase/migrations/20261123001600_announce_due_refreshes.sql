@@ -1,7 +1,7 @@
 -- The worker looks for due connections once a minute; what becomes due before that, it hears of here. NOTIFY takes a
 -- lock of the whole server at the commit and wakes every session of the database that listens to anything, so nothing
--- is announced that the next look would find in time. Any role that can connect may LISTEN: the payload is a moment, and
--- names nobody.
+-- is announced that the next look would find in time. Any role that can connect may LISTEN: the payload is a moment,
+-- and names nobody.
 
 create function integrations_private.announce_due_refresh() returns trigger
 language plpgsql volatile security invoker set search_path = '' as $$
