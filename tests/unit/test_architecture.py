@@ -39,11 +39,13 @@ HOMES = {
         "integrations_api/requests.py",
         "integrations_api/responses.py",
         "supabase_integrations/core/catalogue.py",
+        "supabase_integrations/core/rate_limit_rule.py",
         "supabase_integrations/core/revocation_rule.py",
         "supabase_integrations/core/secret.py",
         "supabase_integrations/core/service.py",
         "supabase_integrations/settings.py",
     ],
+    "redis": ["supabase_integrations/adapters/redis_rate_limits.py"],
     "rich": ["supabase_integrations/cli/"],
     "starlette": ["integrations_api/"],
     "structlog": [

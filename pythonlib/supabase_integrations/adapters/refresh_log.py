@@ -1,0 +1,85 @@
+"""What became of refreshes, one structured line each: ids, codes and times, never a token.
+
+What only the operator can mend is an alarm: an error line with `alarm`, once for a service and a code in ten minutes
+with the number of connections it concerned, so that a wrong client secret is one message and not ten thousand.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from ..core.models import Integration, IntegrationStatus, RefreshFailure
+from ..port import Clock
+
+ALARM_EVERY: Final = timedelta(minutes=10)
+
+_log = structlog.get_logger("integrations")
+
+
+@dataclass(slots=True)
+class _Alarm:
+    """When one was raised last, and how many connections it concerned since."""
+
+    raised_at: datetime
+    unreported: int = 0
+
+
+class RefreshLogger:
+    """Implements `port.RefreshLog`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alarms: dict[tuple[str, str], _Alarm] = {}
+
+    def refreshed(self, row: Integration, *, reason: str, seconds: float) -> None:
+        """New credentials are stored."""
+        _log.info("credential.refreshed", **_named(row), reason=reason, seconds=round(seconds, 3))
+
+    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
+        """A refresh failed, and this is what was recorded."""
+        _log.warning(
+            "credential.refresh_failed",
+            **_named(row),
+            code=failure.error_code,
+            status=failure.status or row.status,
+            failures=failure.failures,
+            next_refresh_at=failure.next_refresh_at.isoformat() if failure.next_refresh_at else None,
+            seconds=round(seconds, 3),
+        )
+        if failure.status is IntegrationStatus.ERROR:
+            self._raise_alarm(row.service_name, failure.error_code)
+
+    def replayed(self, row: Integration) -> None:
+        """A reply that a journal had kept is stored."""
+        _log.info("credential.replayed", **_named(row))
+
+    def kept(self, row: Integration) -> None:
+        """A new token could not be stored yet; the journal keeps it."""
+        _log.warning("credential.kept_in_journal", **_named(row))
+
+    def not_kept(self, row: Integration) -> None:
+        """The journal could not keep a new token."""
+        _log.error("credential.not_kept_in_journal", **_named(row))
+
+    def _raise_alarm(self, service_name: str, code: str) -> None:
+        now = self._clock.now()
+        alarm = self._alarms.get((service_name, code))
+        if alarm is not None and now - alarm.raised_at < ALARM_EVERY:
+            alarm.unreported += 1
+            return
+        concerned = 1 + (alarm.unreported if alarm else 0)
+        self._alarms[service_name, code] = _Alarm(now)
+        _log.error(
+            "service.refuses_this_server",
+            alarm=True,
+            service_name=service_name,
+            code=code,
+            connections=concerned,
+            advice="Check the client id and secret of this service: `integrations services` names the settings.",
+        )
+
+
+def _named(row: Integration) -> dict[str, str]:
+    return {"integration_id": str(row.id), "user_id": str(row.user_id), "service_name": row.service_name}

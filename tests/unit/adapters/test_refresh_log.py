@@ -1,0 +1,49 @@
+"""What an operator reads about refreshes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from structlog.testing import capture_logs
+
+from supabase_integrations.adapters.refresh_log import ALARM_EVERY, RefreshLogger
+from supabase_integrations.core.models import Integration, IntegrationStatus, RefreshFailure
+from tests.unit.conftest import World
+from tests.unit.use_cases.test_refresher import connected
+
+FAILURE = RefreshFailure(IntegrationStatus.ERROR, "invalid_client", None, 1)
+
+
+async def row_of(world: World) -> Integration:
+    return await connected(world, world.caller())
+
+
+async def test_lines_name_the_row_and_nothing_else_of_it(world: World) -> None:
+    row = replace(await row_of(world), display_name="canary-display", config={"shop": "canary-config"})
+    log = RefreshLogger(world.clock)
+    with capture_logs() as lines:
+        log.refreshed(row, reason="expired", seconds=0.1234)
+        log.failed(row, replace(FAILURE, status=None), seconds=1.0)
+        log.replayed(row)
+        log.kept(row)
+        log.not_kept(row)
+    assert [line["event"] for line in lines] == [
+        "credential.refreshed",
+        "credential.refresh_failed",
+        "credential.replayed",
+        "credential.kept_in_journal",
+        "credential.not_kept_in_journal",
+    ]
+    assert {line["integration_id"] for line in lines} == {str(row.id)}
+    assert "canary" not in str(lines)
+
+
+async def test_an_alarm_is_raised_once_in_ten_minutes_and_counts(world: World) -> None:
+    row, log = await row_of(world), RefreshLogger(world.clock)
+    with capture_logs() as lines:
+        for _ in range(100):
+            log.failed(row, FAILURE, seconds=0.0)
+        log.failed(row, replace(FAILURE, error_code="invalid_scope"), seconds=0.0)
+        world.clock.moment += ALARM_EVERY + timedelta(seconds=1)
+        log.failed(row, FAILURE, seconds=0.0)
+    alarms = [(line["code"], line["connections"]) for line in lines if line.get("alarm")]
+    assert alarms == [("invalid_client", 1), ("invalid_scope", 1), ("invalid_client", 100)]
