@@ -6,8 +6,9 @@ session settings and no locks that outlive a transaction.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +37,7 @@ _RECONNECT_SECONDS: Final = 5.0
 that a longer time would leave it asleep when the database is back.
 """
 _MAX_WAITING: Final = 1000
+_START_PAUSE: Final = 2.0
 _DECLARE: Final = "select set_config('integrations.acting_for', %s, true)"
 _ROLE_OF_THIS_LOGIN: Final = """
     select
@@ -138,13 +140,20 @@ NOBODY: Final = "{}"
 
 
 @asynccontextmanager
-async def open_worker_pool(database: DatabaseUrl, *, connections: int = CONNECTIONS) -> AsyncIterator[WorkerPool]:
-    """Connect as the worker, for as long as the block lasts.
+async def open_worker_pool(
+    database: DatabaseUrl,
+    *,
+    connections: int = CONNECTIONS,
+    patience: timedelta = timedelta(0),
+    on_wait: Callable[[str], None] | None = None,
+) -> AsyncIterator[WorkerPool]:
+    """Connect as the worker, for as long as the block lasts. A database that cannot be reached at the start, or that
+    refuses the password, is asked again for as long as `patience`; `on_wait` is told why.
 
     Raises StoreUnavailableError, ConfigurationError for a role that may do more or less than the worker must, and
     SchemaMissingError.
     """
-    await _check_role(database)
+    await _check(database, patience, on_wait or _say_nothing)
     pool: psycopg_pool.AsyncConnectionPool[Connection] = psycopg_pool.AsyncConnectionPool(
         database.url.get_secret_value(),
         name="worker",
@@ -188,21 +197,18 @@ async def _configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
 
 
-async def _check_role(database: DatabaseUrl) -> None:
+async def require_worker_role(connection: Connection, setting: str) -> None:
     """Refuse a login that opens more than the worker must see, or that finds no tables."""
-    connection = await connect_worker(database)
     try:
         cursor = await connection.execute(_ROLE_OF_THIS_LOGIN)
         row = await cursor.fetchone()
     except psycopg.Error as error:
         raise error_of(error) from None
-    finally:
-        await connection.close()
     name, may_do_more, has_table, has_functions = row or ("", True, False, False)
     if name != ROLE:
         raise ConfigurationError(
-            f"WORKER_DATABASE_URL must log in as {ROLE}, and this is {name}: sql/operations/worker_login.sql gives that"
-            f" role a login. Through Supabase's pooler its name is {ROLE}.PROJECT_REF."
+            f"{setting} must log in as {ROLE}, and this is {name}: sql/operations/worker_login.sql gives that role a"
+            f" login. Through Supabase's pooler its name is {ROLE}.PROJECT_REF."
         )
     if may_do_more:
         raise ConfigurationError(
@@ -211,3 +217,26 @@ async def _check_role(database: DatabaseUrl) -> None:
         )
     if not (has_table and has_functions):
         raise SchemaMissingError
+
+
+async def _check(database: DatabaseUrl, patience: timedelta, on_wait: Callable[[str], None]) -> None:
+    """Connect once, as often as it takes: a pooler accepts a new password up to a minute later, and a supervisor starts
+    the worker when the database may still be starting.
+    """
+    end = asyncio.get_running_loop().time() + patience.total_seconds()
+    while True:
+        try:
+            connection = await connect_worker(database)
+        except StoreUnavailableError as error:
+            if asyncio.get_running_loop().time() + _START_PAUSE > end:
+                raise
+            on_wait(str(error))
+            await asyncio.sleep(_START_PAUSE)
+            continue
+        async with connection:
+            await require_worker_role(connection, "WORKER_DATABASE_URL")
+        return
+
+
+def _say_nothing(_reason: str) -> None:
+    pass
