@@ -17,8 +17,8 @@ with written (object, definition) as (
         ),
         (
             'integrations_private.claim_due_refreshes(integer,uuid)',
-            'plpgsql volatile security definer set search_path="" returns TABLE(user_id uuid, id uuid)
-            8f4dd2fbcc5d8fdc9d0d6f8deb358612'
+            'plpgsql volatile security definer set search_path="", enable_bitmapscan=off returns TABLE(user_id uuid, id
+            uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
         ),
         (
             'integrations_private.count_integrations_by_key()',

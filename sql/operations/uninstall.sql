@@ -69,7 +69,8 @@ begin
             ('20261123001300', 'widen_worker_columns'),
             ('20261123001400', 'lease_grace'),
             ('20261123001500', 'say_why_in_events'),
-            ('20261123001600', 'announce_due_refreshes')
+            ('20261123001600', 'announce_due_refreshes'),
+            ('20261123001700', 'bound_claims')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;
