@@ -1,12 +1,13 @@
 """What the use cases need of the outside world. Adapters implement these protocols, and unit tests have fakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from .core.http_messages import HttpReply, HttpRequest
 from .core.journal_entry import JournalEntry
+from .core.key_rotation import ResealedRow, RotatingPage
 from .core.models import (
     Caller,
     CredentialReplacement,
@@ -20,7 +21,6 @@ from .core.models import (
     NewIntegration,
     PendingAuthorization,
     RefreshFailure,
-    ResealedIntegration,
     SealedIntegration,
 )
 
@@ -171,9 +171,12 @@ class WorkerDatabase(Protocol):
 
 
 class KeyRotationDatabase(Protocol):
-    """What re-sealing needs of the tables, many rows of many owners at a time."""
+    """What re-sealing needs of the tables, as the worker's role reaches them: many rows of many owners at a time.
 
-    async def count_by_key(self) -> dict[str, int]:
+    Every method may raise `StoreUnavailableError`, `SchemaMissingError` and `ForbiddenError`.
+    """
+
+    async def count_by_key(self) -> Mapping[str, int]:
         """Rows by the key id their credentials are sealed under."""
         ...
 
@@ -183,18 +186,24 @@ class KeyRotationDatabase(Protocol):
         """Up to `limit` (1 to 500) rows sealed under a key, in order, after a position."""
         ...
 
-    async def lease_many(self, refs: Sequence[IntegrationRef], owner: UUID) -> tuple[SealedIntegration, ...]:
-        """Lease those of the rows (of at most 500 users) that nobody holds, as they are then."""
-        ...
-
-    async def reseal_many(self, resealed: Sequence[ResealedIntegration], owner: UUID) -> tuple[IntegrationRef, ...]:
-        """Write envelopes of the next version and end the leases, each only where lease and version are still what
-        was seen; which were written.
+    async def read_sealed_under(self, key_id: str, refs: Sequence[IntegrationRef]) -> RotatingPage:
+        """Those of the rows (of at most 500 users) that are there and sealed under the key, in order: as many of them
+        as fit into a few megabytes, and at least one.
         """
         ...
 
-    async def release_many(self, refs: Sequence[IntegrationRef], owner: UUID) -> None:
-        """End the leases that are still `owner`'s."""
+    async def write_resealed(self, rows: Sequence[ResealedRow], owner: UUID) -> int:
+        """Lease the rows that nobody holds and that are as they were read, write their next version and end the lease;
+        how many were written. Never waits for a row that somebody else is changing.
+        """
+        ...
+
+
+class KeptReplies(Protocol):
+    """The token replies that journals of this machine keep, as far as they can be seen without a key."""
+
+    async def keys(self) -> Mapping[tuple[IntegrationRef, int], str]:
+        """The key ids they are sealed under, by row and the version they replace."""
         ...
 
 

@@ -35,8 +35,10 @@ _MAX_FILE: Final = MAX_LENGTH + 32
 """Bytes of the largest sealed entry: key id, nonce and tag come to 32."""
 _COUNT_EVERY: Final = timedelta(seconds=10)
 _RETRY_AFTER: Final = timedelta(seconds=1)
-_THREADS: Final = 16
-"""Writes under way at once. Each waits for the disk twice, so 200 a second pass where a wait is below 40 ms."""
+_THREADS: Final = 32
+"""Writes under way at once. Each waits for the disk twice: where a wait is 40 ms, 360 writes a second pass, and with half
+the threads 180.
+"""
 _HEX: Final = "[0-9a-f]"
 _UUID: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
 _NAME: Final = re.compile(rf"({_UUID})\.({_UUID})\.([1-9][0-9]{{0,18}})\.reply")
@@ -165,7 +167,7 @@ class FileJournal:
         files, expired = {}, []
         for file in self._directory.files(now):
             place = _Place.of(file.name)
-            if place is None:
+            if place is None or file.size > _MAX_FILE:
                 continue
             if file.modified_at >= now - KEPT_FOR:
                 files[place] = file.size
@@ -236,3 +238,9 @@ class FileJournal:
             self._note(error.strerror or type(error).__name__)
             self._next_count = min(self._next_count, self._clock.now() + _RETRY_AFTER)
             raise JournalUnavailableError from None
+
+
+def place_of_file(name: str) -> tuple[IntegrationRef, int] | None:
+    """The row, and the version to be replaced, that a reply's file is named after; None for another file."""
+    place = _Place.of(name)
+    return (place.ref, place.seen_version) if place else None

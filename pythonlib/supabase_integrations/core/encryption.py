@@ -158,6 +158,17 @@ class Encryption:
             del envelope
             raise _bare(error) from None
 
+    def rotate(self, envelope: str, place: AssociatedData, new_place: AssociatedData) -> str:
+        """Seal what an envelope holds, a text or an object, under the primary key and for another place.
+
+        Raises as `decrypt` does, but for what it holds, which is not looked at.
+        """
+        try:
+            return self._seal(self._open(envelope, place.encoded), new_place.encoded)
+        except Exception as error:
+            del envelope
+            raise _bare(error) from None
+
     def seal_bytes(self, plaintext: bytes, associated_data: AssociatedData) -> bytes:
         """Seal into `key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`: 32 bytes longer, without a copy of the place.
 

@@ -95,16 +95,6 @@ class IntegrationRef:
 
 
 @dataclass(frozen=True, slots=True)
-class ResealedIntegration:
-    """The same credentials sealed for the row's next version; `next_refresh_at` is what it was before the lease."""
-
-    ref: IntegrationRef
-    seen_version: int
-    envelope: str = field(repr=False)
-    next_refresh_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class NewIntegration:
     """What the service inserts; the database sets owner, version, lease and times. `id` is chosen here, to be sealed
     over.
@@ -154,6 +144,7 @@ class IntegrationChanges:
     status: IntegrationStatus | None = None
     config: JsonObject | None = None
     last_sync_at: datetime | None = None
+    error_code: str | None = None
 
 
 class ListOrder(StrEnum):

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
-from ..core.associated_data import AssociatedData, Purpose
 from ..core.credentials import CredentialPayload, OAuthCredentials, from_json, to_json
+from ..core.credentials_place import credentials_place, tenant_in
 from ..core.encryption import Encryption
 from ..core.errors import IntegrationBusyError, IntegrationError, StoreUnavailableError
 from ..core.lease import pauses
@@ -42,7 +42,7 @@ class CredentialVault:
 
     def seal(self, payload: CredentialPayload, *, integration_id: UUID, user_id: UUID, credential_version: int) -> str:
         """The envelope for one row at one version."""
-        place = _place(payload.service_name, payload.tenant, integration_id, user_id, credential_version)
+        place = credentials_place(payload.service_name, payload.tenant, integration_id, user_id, credential_version)
         return self._encryption.encrypt_object(to_json(payload), place)
 
     def open(self, sealed: SealedIntegration, service: ServiceDefinition) -> CredentialPayload | None:
@@ -51,7 +51,7 @@ class CredentialVault:
         if sealed.envelope is None:
             return None
         tenant = tenant_of(row, service)
-        place = _place(row.service_name, tenant, row.id, row.user_id, row.credential_version)
+        place = credentials_place(row.service_name, tenant, row.id, row.user_id, row.credential_version)
         return from_json(self._encryption.decrypt_object(sealed.envelope, place))
 
     async def replace(
@@ -69,7 +69,7 @@ class CredentialVault:
         Raises IntegrationBusyError.
         """
         owner = uuid4()
-        row = (await self._lease(store, integration_id, owner)).integration
+        row = (await self.lease(store, integration_id, owner)).integration
         return await self.write(
             store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes
         )
@@ -136,7 +136,8 @@ class CredentialVault:
             raise IntegrationBusyError
         return sealed.integration
 
-    async def _lease(self, store: CredentialStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
+    async def lease(self, store: CredentialStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
+        """The row, leased to `owner`, after whoever else has it. Raises IntegrationBusyError after a long wait."""
         for pause in pauses():
             try:
                 return await self.persistently(lambda: store.take_lease(integration_id, owner))
@@ -156,19 +157,5 @@ def copies(
 
 
 def tenant_of(row: Integration, service: ServiceDefinition) -> str:
-    """The tenant a row says it belongs to. Only an envelope that was sealed for it opens with it."""
-    tenant = row.config.get(service.tenant_param) if service.tenant_param else None
-    return tenant if isinstance(tenant, str) else ""
-
-
-def _place(service_name: str, tenant: str, integration_id: UUID, user_id: UUID, version: int) -> AssociatedData:
-    return AssociatedData(
-        purpose=Purpose.CREDENTIALS,
-        table="integrations",
-        column="credentials",
-        id=str(integration_id),
-        user_id=str(user_id),
-        service_name=service_name,
-        tenant=tenant,
-        credential_version=version,
-    )
+    """The tenant a row says it belongs to."""
+    return tenant_in(row.config, service)
