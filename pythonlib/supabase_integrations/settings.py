@@ -8,7 +8,16 @@ from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from .core import base64url
 from .core.errors import ConfigurationError
@@ -28,11 +37,13 @@ _MASTER_KEYS: Final = (
     *("SUPABASE_SECRET_KEY", "SUPABASE_SECRET_KEYS", "JWT_SECRET", "GOTRUE_JWT_SECRET"),
 )
 _DATABASE_DOORS: Final = ("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_DB_PASSWORD", "PGPASSWORD")
+_WORKER_DOORS: Final = ("WORKER_DATABASE_URL", "WORKER_LISTEN_URL")
 
 _ADVICE: Final = {
     "ENCRYPTION_KEY": "Make one with `integrations generate-key` and keep it: without it no stored credential opens.",
     "SUPABASE_URL": "It is the project's address, such as https://<project-ref>.supabase.co.",
     "SUPABASE_PUBLISHABLE_KEY": "It is under Project Settings, API Keys, and begins with sb_publishable_.",
+    "WORKER_DATABASE_URL": "It logs in as integrations_worker, whose login comes from sql/operations/worker_login.sql.",
     "APP_URL": "It is the public https address of this API: the services send users back to it.",
 }
 
@@ -89,6 +100,12 @@ def _redirect_url(value: str) -> str:
     return value
 
 
+def _redis_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must be an address like redis://host:6379/0, or rediss:// for TLS")
+    return value
+
+
 Address = Annotated[str, BeforeValidator(lambda value: _address(value) if isinstance(value, str) else value)]
 RedirectUrl = Annotated[str, BeforeValidator(lambda value: _redirect_url(value) if isinstance(value, str) else value)]
 Listed = BeforeValidator(_listed)
@@ -116,24 +133,12 @@ class CatalogueSettings(BaseModel):
         return self.environment is Environment.DEVELOPMENT
 
 
-class Settings(CatalogueSettings):
-    """All settings of one process."""
+class KeySettings(CatalogueSettings):
+    """The settings of every process that opens credentials."""
 
-    supabase_url: Address = Field(alias="SUPABASE_URL")
-    publishable_key: str = Field(
-        min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
-    )
-    jwt_secret: SecretStr | None = Field(None, alias="SUPABASE_JWT_SECRET")
     encryption_key: SecretStr = Field(alias="ENCRYPTION_KEY")
     encryption_keys_retired: Annotated[tuple[SecretStr, ...], Listed] = Field((), alias="ENCRYPTION_KEYS_RETIRED")
-    app_url: Address = Field(validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
-    allowed_redirect_urls: Annotated[tuple[RedirectUrl, ...], Listed] = Field((), alias="ALLOWED_REDIRECT_URLS")
-    allowed_origins: Annotated[tuple[Address, ...], Listed] = Field((), alias="ALLOWED_ORIGINS")
-    session_check: SessionCheck = Field(SessionCheck.SENSITIVE, alias="SESSION_CHECK")
-    allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
-    allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
-    host: str = Field("127.0.0.1", alias="HOST")
-    port: int = Field(8000, ge=1, le=65_535, alias="PORT")
+    state_dir: Path = Field(Path(".local"), alias="STATE_DIR")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -147,6 +152,29 @@ class Settings(CatalogueSettings):
                 )
         settings.keyring()
         return settings
+
+    def keyring(self) -> Keyring:
+        """The encryption keys. Raises ConfigurationError."""
+        return Keyring.from_hex(self.encryption_key, self.encryption_keys_retired)
+
+
+class Settings(KeySettings):
+    """All settings of the HTTP service."""
+
+    supabase_url: Address = Field(alias="SUPABASE_URL")
+    publishable_key: str = Field(
+        min_length=1, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+    )
+    jwt_secret: SecretStr | None = Field(None, alias="SUPABASE_JWT_SECRET")
+    app_url: Address = Field(validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
+    allowed_redirect_urls: Annotated[tuple[RedirectUrl, ...], Listed] = Field((), alias="ALLOWED_REDIRECT_URLS")
+    allowed_origins: Annotated[tuple[Address, ...], Listed] = Field((), alias="ALLOWED_ORIGINS")
+    session_check: SessionCheck = Field(SessionCheck.SENSITIVE, alias="SESSION_CHECK")
+    allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
+    allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
+    rate_limit_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = Field(None, alias="RATE_LIMIT_URL")
+    host: str = Field("127.0.0.1", alias="HOST")
+    port: int = Field(8000, ge=1, le=65_535, alias="PORT")
 
     @model_validator(mode="after")
     def _only_keys_it_may_have(self) -> Self:
@@ -176,21 +204,18 @@ class Settings(CatalogueSettings):
         """The one redirect URI to register at every service."""
         return self.app_url + CALLBACK_PATH
 
-    def keyring(self) -> Keyring:
-        """The encryption keys. Raises ConfigurationError."""
-        return Keyring.from_hex(self.encryption_key, self.encryption_keys_retired)
 
-
-def refuse_database_access(environment: Mapping[str, str]) -> None:
+def refuse_database_access(environment: Mapping[str, str], *, command: str = "serve") -> None:
     """The database alone holds ciphertext, and this service's environment alone opens no row: refuse the two together.
 
-    Raises ConfigurationError where the environment of a production service opens the database.
+    The worker's role reads declared users' rows, so its login is for the worker. Raises ConfigurationError where the
+    environment of a production service opens the database otherwise.
     """
-    for name in _DATABASE_DOORS:
+    for name in (*_DATABASE_DOORS, *(() if command == "worker" else _WORKER_DOORS)):
         if environment.get(name, "").strip():
             raise ConfigurationError(
-                f"{name} is set, and `serve` must not have it beside ENCRYPTION_KEY: whoever read both could open every"
-                " credential. Keep it where migrations and audits are run, and unset it here."
+                f"{name} is set, and `{command}` must not have it beside ENCRYPTION_KEY: whoever read both could open"
+                " every credential. Keep it where it is needed, and unset it here."
             )
 
 

@@ -44,6 +44,7 @@ HOMES = {
         "supabase_integrations/core/secret.py",
         "supabase_integrations/core/service.py",
         "supabase_integrations/settings.py",
+        "supabase_integrations/settings_worker.py",
     ],
     "redis": ["supabase_integrations/adapters/redis_rate_limits.py"],
     "rich": ["supabase_integrations/cli/"],
@@ -57,6 +58,7 @@ HOMES = {
     "supabase_auth": ["supabase_integrations/adapters/auth_sessions.py"],
     "typer": ["supabase_integrations/cli/"],
     "uvicorn": ["supabase_integrations/bounded_http.py", "supabase_integrations/cli/serve.py"],
+    "uvloop": ["supabase_integrations/cli/worker.py"],
 }
 """Where a library may be imported; a new one is decided on here."""
 

@@ -4,13 +4,13 @@ import structlog
 
 from ..core.errors import IntegrationError
 from ..core.models import IntegrationRef
-from .refresh_log import StructuredRefreshLog
+from .refresh_counts import RefreshCounts
 
 
 class StructuredWorkerLog:
     """Implements the worker's log and that of what it listens to."""
 
-    def __init__(self, refreshes: StructuredRefreshLog) -> None:
+    def __init__(self, refreshes: RefreshCounts) -> None:
         self._refreshes = refreshes
         self._log = structlog.get_logger()
         self._claimed = self._claims = self._most_in_flight = 0
@@ -68,7 +68,7 @@ class StructuredWorkerLog:
             most_in_flight=max(self._most_in_flight, in_flight),
             claims=self._claims,
             claimed=self._claimed,
-            **self._refreshes.take_counts(),
+            **self._refreshes.take(),
         )
         self._claims = self._claimed = self._most_in_flight = 0
 
