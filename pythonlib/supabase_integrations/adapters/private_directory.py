@@ -94,12 +94,15 @@ class PrivateDirectory:
             if self._is_regular(name):
                 raise
             return None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
                 return None
-            content = file.read(limit + 1)
-        return content if content is not None and len(content) <= limit else None
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+        return content if len(content) <= limit else None
 
     def remove(self, name: str) -> int | None:
         """Remove a file; its size in bytes, or None where there was none. Raises OSError."""

@@ -1,0 +1,110 @@
+"""Storing what a journal kept: replies of services that the database did not take when they came.
+
+A process does this from its start on, for itself and for those that died beside it. Whoever needs one of these
+connections meanwhile stores its reply too (`Renewal`), so nothing waits for this.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+from ..core.errors import IntegrationError, JournalUnavailableError, StoreUnavailableError
+from ..core.journal_entry import JournalEntry
+from ..port import Clock, CredentialStore, Journal, JournalLog, UserStores
+from .refresher import Refresher
+
+OpenStore: TypeAlias = Callable[[JournalEntry], CredentialStore | None]
+"""The door through which an entry is stored; None where this process has none for it."""
+
+UNDER_WAY: Final = timedelta(seconds=20)
+"""How long a reply is left to whoever wrote it: the writing is tried again for 16 s, and two at it would end in one of
+them being told that the connection is busy.
+"""
+_LOOK_EVERY: Final = 60.0
+_FIRST_WAIT: Final = 5.0
+_AT_ONCE: Final = 8
+_OUTAGES: Final = 3 * _AT_ONCE
+"""So many failures in a row to reach the database say that it is away, and the rest of a round would only find the same."""
+
+
+def as_user(stores: UserStores, clock: Clock) -> OpenStore:
+    """The user's own door: the token that asked for the reply opens it until it expires. Later ones are the worker's,
+    or stored when the user comes back.
+    """
+
+    def open_store(entry: JournalEntry) -> CredentialStore | None:
+        caller = entry.caller
+        return None if caller is None or caller.expires_at <= clock.now() else stores.for_caller(caller)
+
+    return open_store
+
+
+class JournalReplay:
+    """One process's share of the journal on its machine."""
+
+    def __init__(
+        self, journal: Journal, open_store: OpenStore, refresher: Refresher, clock: Clock, log: JournalLog
+    ) -> None:
+        self._journal = journal
+        self._open_store = open_store
+        self._refresher = refresher
+        self._clock = clock
+        self._log = log
+
+    async def run(self) -> None:
+        """Store what was kept, until cancelled: every minute, and sooner after a failure."""
+        wait = _FIRST_WAIT
+        while True:
+            if await self.replay_all():
+                await self._clock.sleep(wait)
+                wait = min(wait * 2, _LOOK_EVERY)
+            else:
+                await self._clock.sleep(_LOOK_EVERY)
+                wait = _FIRST_WAIT
+
+    async def replay_all(self) -> int:
+        """Store every reply that can be. Returns how many are left that this process has a door for.
+
+        None holds up the others: what fails is told to the log, and stays for the next time.
+        """
+        try:
+            entries = await self._journal.entries()
+        except JournalUnavailableError:
+            return 1
+        doors = [(entry, store) for entry in entries if (store := self._open_store(entry))]
+        a_while_ago = self._clock.now() - UNDER_WAY
+        round_ = _Round(self._refresher, self._log)
+        queue = iter([(entry, store) for entry, store in doors if entry.written_at <= a_while_ago])
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.create_task(round_.work(queue))
+        return len(doors) - round_.settled
+
+
+class _Round:
+    """One time through the journal, by several hands."""
+
+    def __init__(self, refresher: Refresher, log: JournalLog) -> None:
+        self._refresher = refresher
+        self._log = log
+        self._outages = 0
+        self.settled = 0
+
+    async def work(self, queue: Iterator[tuple[JournalEntry, CredentialStore]]) -> None:
+        for entry, store in queue:
+            await self._replay(entry, store)
+            if self._outages >= _OUTAGES:
+                return
+
+    async def _replay(self, entry: JournalEntry, store: CredentialStore) -> None:
+        outages, self._outages = self._outages, 0
+        try:
+            self.settled += await self._refresher.replay(store, entry)
+        except StoreUnavailableError as error:
+            self._outages = outages + 1
+            self._log.left(entry, error.code)
+        except IntegrationError as error:
+            self._log.left(entry, error.code)
+        except Exception as error:  # whatever it is, it is this entry's, and others can still be stored
+            self._log.left(entry, type(error).__name__)
