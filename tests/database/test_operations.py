@@ -63,24 +63,3 @@ async def test_purges_are_scheduled_and_run(operator: Actor, fate: Actor, owner:
 
     left = await operator.run("select event from public.integration_events")
     assert [row["event"] for row in left] == ["integration.created"]
-
-
-async def test_the_worker_gets_its_login_and_nothing_else(operator: Actor) -> None:
-    """All of the script but the prompt for the password; the role is put back afterwards."""
-    script = read(OPERATIONS / "worker_login.sql").decode()
-    statements = "\n".join(line for line in script.splitlines() if not line.startswith("\\"))
-    operator.role = "supabase_admin"
-    connection = await operator.connection()
-    async with connection.transaction(force_rollback=True):
-        await connection.execute(statements.encode())
-        cursor = await connection.execute(
-            "select rolcanlogin, rolconnlimit, rolconfig, rolbypassrls, rolinherit from pg_roles"
-            " where rolname = 'integrations_worker'"
-        )
-        assert await cursor.fetchone() == {
-            "rolcanlogin": True,
-            "rolconnlimit": 20,
-            "rolconfig": ["statement_timeout=30s", "idle_in_transaction_session_timeout=30s"],
-            "rolbypassrls": False,
-            "rolinherit": False,
-        }
