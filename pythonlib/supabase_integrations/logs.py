@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 import structlog
 
-_QUIET: Final = ("httpx", "httpcore", "aiohttp", "uvicorn.access", "asyncio")
+_QUIET: Final = ("httpx", "httpcore", "aiohttp", "uvicorn.access", "asyncio", "psycopg")
 
 
 def configure_logs() -> None:

@@ -14,6 +14,7 @@ from .migrate import migrate
 from .migrations import migrations
 from .serve import serve
 from .services import services
+from .worker import worker
 
 app: Final = typer.Typer(
     name="integrations",
@@ -22,7 +23,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (dev, serve, migrate, generate_key, services, audit, doctor):
+for command in (dev, serve, worker, migrate, generate_key, services, audit, doctor):
     app.command()(command)
 app.add_typer(migrations, name="migrations")
 

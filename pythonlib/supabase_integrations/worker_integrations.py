@@ -1,0 +1,132 @@
+"""The system without a user's session: for the background worker, and for a backend that acts for users it names.
+
+async with open_worker_integrations(WorkerConfiguration.from_environment(os.environ)) as worker:
+    credentials = await worker.get_integration_credentials(integration_id, user_id)
+
+It connects as integrations_worker, a role without BYPASSRLS: Postgres shows it the rows of the user that each call
+declares, and no others.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Self
+from uuid import UUID
+
+from .adapters.clock import SystemClock
+from .adapters.file_journal import open_file_journal
+from .adapters.journal_log import JournalLogger
+from .adapters.provider_http import open_provider_http
+from .adapters.refresh_counts import RefreshCounts
+from .adapters.refresh_log import RefreshLogger
+from .adapters.worker_listener import DueListener
+from .adapters.worker_log import StructuredWorkerLog
+from .adapters.worker_pool import open_worker_pool
+from .adapters.worker_store import PostgresWorkerDatabase
+from .configuration import load_catalogue, load_clients
+from .core.catalogue import Catalogue
+from .core.credentials import Credentials
+from .core.encryption import Encryption
+from .core.models import Integration
+from .core.oauth_messages import OAuthClient
+from .port import RefreshLog, WorkerDatabase
+from .settings_worker import WorkerSettings
+from .use_cases.credential_vault import CredentialVault
+from .use_cases.journal_replay import JournalReplay
+from .use_cases.refresher import Refresher
+from .use_cases.worker import Worker, WorkerPlan
+
+_PATIENCE: Final = timedelta(seconds=30)
+"""How long a database that is not there, or that does not accept a new password yet, is asked again at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfiguration:
+    """Everything a worker is opened with. `clients` are by service name, of the services that are configured."""
+
+    settings: WorkerSettings
+    catalogue: Catalogue
+    clients: Mapping[str, OAuthClient]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check everything. Raises ConfigurationError."""
+        settings = WorkerSettings.from_environment(environment)
+        catalogue = load_catalogue(settings, environment)
+        return cls(settings, catalogue, load_clients(catalogue, environment))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIntegrations:
+    """One process's system. Each call names the user it acts for."""
+
+    database: WorkerDatabase
+    refresher: Refresher
+    replay: JournalReplay
+
+    async def get_integration_credentials(self, integration_id: UUID, user_id: UUID) -> Credentials:
+        """The credentials of one of this user's integrations, renewed first where they are due.
+
+        Another user's id raises IntegrationNotFoundError, like an unknown one; otherwise raises as `Refresher.fresh`
+        does.
+        """
+        return (await self.refresher.fresh(self.database.for_user(user_id), integration_id)).payload.credentials
+
+    async def refresh_token(self, integration_id: UUID, user_id: UUID) -> Integration:
+        """Renew the credentials now, whatever their age. Raises as `get_integration_credentials` does."""
+        store = self.database.for_user(user_id)
+        return (await self.refresher.fresh(store, integration_id, requested=True)).integration
+
+
+@asynccontextmanager
+async def open_worker_integrations(
+    configuration: WorkerConfiguration,
+    *,
+    log: RefreshLog | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> AsyncIterator[WorkerIntegrations]:
+    """Open the system for as long as the block lasts. `on_wait` is told why the database is waited for at the start.
+
+    Raises ConfigurationError, StoreUnavailableError after 30 s, and SchemaMissingError.
+    """
+    settings, catalogue, clients = configuration.settings, configuration.catalogue, configuration.clients
+    encryption, clock, journal_log = Encryption(settings.keyring()), SystemClock(), JournalLogger()
+    async with (
+        open_worker_pool(settings.database, patience=_PATIENCE, on_wait=on_wait) as pool,
+        open_provider_http(allow_loopback=settings.is_development) as provider_http,
+        open_file_journal(settings.state_dir, encryption, clock, journal_log) as journal,
+    ):
+        database = PostgresWorkerDatabase(pool)
+        vault = CredentialVault(encryption, clock)
+        refresher = Refresher(
+            catalogue, clients, vault, provider_http, clock, journal=journal, log=log or RefreshLogger(clock)
+        )
+        replay = JournalReplay(
+            journal, lambda entry: database.for_user(entry.ref.user_id), refresher, clock, journal_log
+        )
+        try:
+            yield WorkerIntegrations(database, refresher, replay)
+        finally:
+            await refresher.drain()
+
+
+@asynccontextmanager
+async def open_worker(configuration: WorkerConfiguration) -> AsyncIterator[Worker]:
+    """Open the background worker, ready to `run`. Raises as `open_worker_integrations` does."""
+    settings, clock = configuration.settings, SystemClock()
+    counts = RefreshCounts(RefreshLogger(clock))
+    log = StructuredWorkerLog(counts)
+    poll = timedelta(seconds=settings.worker_poll_seconds)
+    plan = WorkerPlan(settings.worker_concurrency, poll, settings.events_kept)
+    heard_at = settings.announcements
+    async with open_worker_integrations(configuration, log=counts, on_wait=log.waiting) as system:
+        yield Worker(
+            plan,
+            system.database,
+            system.refresher,
+            clock,
+            log,
+            announcements=DueListener(heard_at, clock, log) if heard_at else None,
+            side_tasks={"replay the journal": system.replay.run},
+        )
