@@ -21,7 +21,7 @@ from supabase_integrations.core.models import (
 from . import cursors
 from .dependencies import User
 from .requests import CreateBody, Text, UpdateBody, credentials_in
-from .responses import EventList, EventView, IntegrationList, IntegrationView
+from .responses import EventList, EventView, IntegrationList, IntegrationView, RevokedView
 
 router: Final = APIRouter(prefix="/api/integrations", tags=["integrations"])
 
@@ -85,7 +85,7 @@ async def update_integration(user: User, integration_id: UUID, body: UpdateBody)
 
 @router.delete("/{integration_id}", status_code=204)
 async def delete_integration(user: User, integration_id: UUID) -> None:
-    """Delete a connection and its credentials."""
+    """Delete a connection and its credentials, here and, where that is possible, at the service."""
     await user.delete(integration_id)
 
 
@@ -93,6 +93,13 @@ async def delete_integration(user: User, integration_id: UUID) -> None:
 async def refresh_token(user: User, integration_id: UUID) -> IntegrationView:
     """Renew the access token now. Everybody who asks at the same time gets the one new token that comes of it."""
     return view(await user.refresh_token(integration_id))
+
+
+@router.post("/{integration_id}/revoke")
+async def revoke(user: User, integration_id: UUID) -> RevokedView:
+    """Disconnect: end the tokens at the service and forget them. The connection stays, to be authorized again."""
+    revocation = await user.revoke_token(integration_id)
+    return RevokedView(revocation=revocation.outcome, integration=view(revocation.integration))
 
 
 @router.get("/{integration_id}/events")

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from supabase_integrations.core.models import IntegrationStatus, ServiceType
+from supabase_integrations.core.revocation import RevocationOutcome
 
 
 class _View(BaseModel):
@@ -31,6 +32,13 @@ class IntegrationView(_View):
     last_error_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+class RevokedView(_View):
+    """A connection whose credentials are gone here; `revocation` says what became of them at the service."""
+
+    revocation: RevocationOutcome
+    integration: IntegrationView
 
 
 class IntegrationList(_View):

@@ -22,6 +22,7 @@ from supabase_integrations.use_cases.connections import Connections
 from supabase_integrations.use_cases.credential_vault import CredentialVault
 from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
 from supabase_integrations.use_cases.refresher import Refresher
+from supabase_integrations.use_cases.revoker import Revoker
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 from tests.unit.fakes import (
     START,
@@ -104,15 +105,32 @@ class World:
     )
     sessions: FakeSessions = field(default_factory=FakeSessions)
     session_mode: SessionCheck = SessionCheck.SENSITIVE
+    services: str = EXTRA_SERVICES
 
     def __post_init__(self) -> None:
         self.database = FakeDatabase(self.clock)
-        self.catalogue = load(EXTRA_SERVICES)
+        self.catalogue = load(self.services)
+        registered: dict[str, OAuthClient] = {}
         self.clients = {
-            service.name: OAuthClient(f"{service.name}-id", SecretStr(f"canary-{service.name}-secret"))
+            service.name: registered.setdefault(
+                service.client_id_name, OAuthClient(f"{service.name}-id", SecretStr(f"canary-{service.name}-secret"))
+            )
             for service in self.catalogue
         }
         self.vault = CredentialVault(self.encryption, self.clock)
+        self.callers: dict[str, Caller] = {}
+        self.journal, self.log = FakeJournal(), FakeRefreshLog()
+        self.refresher = self.another_process()
+        self.revoker = Revoker(
+            self.catalogue,
+            self.clients,
+            self.vault,
+            self.service,
+            self.clock,
+            journal=self.journal,
+            refresher=self.refresher,
+            patience=timedelta(seconds=0.5),
+        )
         self.oauth = OAuthManager(
             OAuthSettings(REDIRECT_URI, (APP_PAGE,), self.clients),
             self.catalogue,
@@ -120,10 +138,9 @@ class World:
             self.service,
             Connections(self.vault),
             self.clock,
+            refresher=self.refresher,
+            revoker=self.revoker,
         )
-        self.callers: dict[str, Caller] = {}
-        self.journal, self.log = FakeJournal(), FakeRefreshLog()
-        self.refresher = self.another_process()
 
     def another_process(self) -> Refresher:
         """A refresher that shares nothing with others but the database and the journal."""
@@ -156,6 +173,7 @@ class World:
             vault=self.vault,
             connections=Connections(self.vault),
             refresher=self.refresher,
+            revoker=self.revoker,
             sessions=SessionPolicy(self.session_mode, self.sessions),
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)

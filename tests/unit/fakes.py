@@ -143,6 +143,7 @@ class FakeStore:
             status=changes.status or sealed.integration.status,
             config=sealed.integration.config if changes.config is None else changes.config,
             last_sync_at=changes.last_sync_at or sealed.integration.last_sync_at,
+            last_error_code=changes.error_code or sealed.integration.last_error_code,
         )
         self._db.rows[self._user_id, integration_id] = SealedIntegration(row, sealed.envelope)
         return row

@@ -109,7 +109,13 @@ class PostgrestUserStore(PostgrestCredentialStore):
 
     async def update_integration(self, integration_id: UUID, changes: IntegrationChanges) -> Integration:
         """Change what does not touch credentials. Raises QuotaExceededError, InvalidValueError."""
-        wanted = {"status": changes.status, "config": changes.config, "last_sync_at": changes.last_sync_at}
+        wanted = {
+            "status": changes.status,
+            "config": changes.config,
+            "last_sync_at": changes.last_sync_at,
+            "last_error_code": changes.error_code,
+            "last_error_at": "now" if changes.error_code else None,  # by the database's clock, as all its times
+        }
         values: dict[str, object] = {column: value for column, value in wanted.items() if value is not None}
         if not values:
             return await self.get_integration(integration_id)

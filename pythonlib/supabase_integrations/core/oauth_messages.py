@@ -18,6 +18,8 @@ from .service import PROTOCOL_PARAMETERS, ServiceDefinition
 from .service_kinds import TokenEndpointAuth
 
 _MAX_PARAMETER_LENGTH: Final = 1024
+_MAX_SCOPES: Final = 100
+_MAX_SCOPE_LENGTH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,20 @@ def check_additional_params(service: ServiceDefinition, parameters: Mapping[str,
             raise InvalidValueError(
                 "additional_params", f"A parameter is longer than {_MAX_PARAMETER_LENGTH} characters"
             )
+
+
+def check_scopes(service: ServiceDefinition, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Scope tokens as RFC 6749 §3.3 writes them, so that one of them cannot be several."""
+    if len(scopes) > _MAX_SCOPES:
+        raise InvalidValueError("scopes", f"At most {_MAX_SCOPES} scopes can be asked for.")
+    forbidden = f'"\\{service.scope_separator}'
+    for scope in scopes:
+        printable = all("!" <= character <= "~" and character not in forbidden for character in scope)
+        if not 0 < len(scope) <= _MAX_SCOPE_LENGTH or not printable:
+            raise InvalidValueError(
+                "scopes", f"A scope is 1 to {_MAX_SCOPE_LENGTH} printable characters without spaces."
+            )
+    return tuple(dict.fromkeys(scopes))
 
 
 def code_exchange_request(

@@ -1,11 +1,10 @@
-"""The authorization code flow for one signed-in user: start it, finish it, exchange the code (RFC 6749 §4.1, RFC
-7636).
+"""OAuth for one signed-in user: start an authorization, finish it, exchange the code (RFC 6749 §4.1, RFC 7636), renew
+and revoke what came of it.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from ..core.callback import CallbackQuery, check_callback
@@ -27,8 +26,10 @@ from ..core.oauth_messages import (
     OAuthClient,
     access_token_exchange_request,
     authorization_url,
+    check_scopes,
     code_exchange_request,
 )
+from ..core.revocation import Revocation
 from ..core.secret import SecretStr
 from ..core.service import ServiceDefinition
 from ..core.service_kinds import AuthKind
@@ -38,9 +39,8 @@ from ..port import Clock, ProviderHttp, UserStore
 from .accounts import Accounts
 from .connections import Connection, Connections
 from .credential_vault import tenant_of
-
-MAX_SCOPES: Final = 100
-MAX_SCOPE_LENGTH: Final = 256
+from .refresher import Refresher
+from .revoker import Revoker
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,9 @@ class OAuthManager:
         http: ProviderHttp,
         connections: Connections,
         clock: Clock,
+        *,
+        refresher: Refresher,
+        revoker: Revoker,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
@@ -93,6 +96,8 @@ class OAuthManager:
         self._http = http
         self._connections = connections
         self._clock = clock
+        self._refresher = refresher
+        self._revoker = revoker
         self._accounts = Accounts(http, clock)
         self._issuers = frozenset(service.issuer for service in catalogue if service.issuer)
 
@@ -112,7 +117,7 @@ class OAuthManager:
             tenant=tenant,
             redirect_uri=self._settings.redirect_uri,
             redirect_to=redirect_to,
-            scopes=_check_scopes(service, service.scopes if initiation.scopes is None else initiation.scopes),
+            scopes=check_scopes(service, service.scopes if initiation.scopes is None else initiation.scopes),
             integration_id=initiation.integration_id,
             code_verifier=SecretStr(Encryption.generate_token(48)),
             expires_at=now + STATE_LIFETIME,
@@ -158,6 +163,14 @@ class OAuthManager:
         payload = CredentialPayload(service.name, flow.tenant, reply.credentials)
         connection = Connection(service, account, payload, flow.config)
         return await self._connections.store(store, caller.user_id, connection, reconnect=flow.integration_id)
+
+    async def refresh_token(self, store: UserStore, integration_id: UUID) -> Integration:
+        """Renew a connection's tokens now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
+        return (await self._refresher.fresh(store, integration_id, requested=True)).integration
+
+    async def revoke_token(self, store: UserStore, integration_id: UUID) -> Revocation:
+        """End a connection's tokens at the service and forget them. Raises as `Revoker.revoke` does."""
+        return await self._revoker.revoke(store, integration_id)
 
     async def exchange_code(
         self, service: ServiceDefinition, client: OAuthClient, flow: Flow, code: SecretStr
@@ -235,17 +248,3 @@ class OAuthManager:
         if redirect_to is not None and redirect_to not in self._settings.allowed_redirect_urls:
             raise InvalidValueError("redirect_to", "redirect_to is not one of this server's ALLOWED_REDIRECT_URLS.")
         return redirect_to
-
-
-def _check_scopes(service: ServiceDefinition, scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Scope tokens as RFC 6749 §3.3 writes them, so that one of them cannot be several."""
-    if len(scopes) > MAX_SCOPES:
-        raise InvalidValueError("scopes", f"At most {MAX_SCOPES} scopes can be asked for.")
-    forbidden = f'"\\{service.scope_separator}'
-    for scope in scopes:
-        printable = all("!" <= character <= "~" and character not in forbidden for character in scope)
-        if not 0 < len(scope) <= MAX_SCOPE_LENGTH or not printable:
-            raise InvalidValueError(
-                "scopes", f"A scope is 1 to {MAX_SCOPE_LENGTH} printable characters without spaces."
-            )
-    return tuple(dict.fromkeys(scopes))

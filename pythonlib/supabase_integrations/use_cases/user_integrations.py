@@ -21,6 +21,7 @@ from ..core.models import (
     ServiceType,
 )
 from ..core.oauth_messages import OAuthClient
+from ..core.revocation import Revocation
 from ..core.service import ServiceDefinition
 from ..core.service_kinds import AccountSource, AuthKind
 from ..core.session_check import SessionCheck
@@ -30,6 +31,7 @@ from .connections import Connection, Connections, with_tenant
 from .credential_vault import CredentialVault, tenant_of
 from .oauth_manager import Initiation, OAuthManager, StartedAuthorization
 from .refresher import Refresher
+from .revoker import Revoker
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Engine:
     vault: CredentialVault
     connections: Connections
     refresher: Refresher
+    revoker: Revoker
     sessions: SessionPolicy
 
 
@@ -120,14 +123,21 @@ class UserIntegrations:
         return await self._store.update_integration(integration_id, changes)
 
     async def delete(self, integration_id: UUID) -> None:
-        """Delete a connection and its credentials. Raises IntegrationNotFoundError."""
+        """Delete a connection and its credentials, after ending them at the service where that is possible. Raises
+        IntegrationNotFoundError.
+        """
         await self._check_session(sensitive=True)
-        await self._store.delete_integration(integration_id)
+        await self._engine.revoker.delete(self._store, integration_id)
 
     async def refresh_token(self, integration_id: UUID) -> Integration:
         """Renew the credentials now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
         await self._check_session(sensitive=True)
-        return (await self._engine.refresher.fresh(self._store, integration_id, requested=True)).integration
+        return await self._engine.oauth.refresh_token(self._store, integration_id)
+
+    async def revoke_token(self, integration_id: UUID) -> Revocation:
+        """End a connection at the service and empty its row, which stays. Raises as `Revoker.revoke` does."""
+        await self._check_session(sensitive=True)
+        return await self._engine.oauth.revoke_token(self._store, integration_id)
 
     async def get_integration_credentials(self, integration_id: UUID) -> Credentials:
         """The credentials, opened, and renewed first where they are due. Raises as `Refresher.fresh` does."""

@@ -115,6 +115,10 @@ async def test_an_insert_holds_what_the_service_decides_and_nothing_else(
         (IntegrationChanges(status=IntegrationStatus.INACTIVE), {"status": "inactive"}),
         (IntegrationChanges(config={}), {"config": {}}),
         (IntegrationChanges(last_sync_at=START), {"last_sync_at": "2026-01-02T03:04:05+00:00"}),
+        (
+            IntegrationChanges(status=IntegrationStatus.REVOKED, error_code="revocation_failed"),
+            {"status": "revoked", "last_error_code": "revocation_failed", "last_error_at": "now"},
+        ),
     ],
 )
 async def test_an_update_changes_what_it_names_of_one_row(

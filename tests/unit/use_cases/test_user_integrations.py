@@ -215,6 +215,7 @@ async def test_somebody_elses_id_looks_like_an_unknown_one(world: World) -> None
             stranger.update(integration_id, IntegrationChanges(config={})),
             stranger.update(integration_id, IntegrationChanges(), API_KEY),
             stranger.delete(integration_id),
+            stranger.revoke_token(integration_id),
             stranger.events(integration_id),
         ):
             with pytest.raises(IntegrationNotFoundError) as error:
@@ -231,7 +232,7 @@ async def back_from_demo(world: World, caller: Caller) -> CallbackQuery:
     return CallbackQuery.parse((("code", "canary-code"), ("state", state), ("iss", "http://127.0.0.1:9400")))
 
 
-SENSITIVE = {"create", "replace", "delete", "initiate", "finish", "refresh", "credentials"}
+SENSITIVE = {"create", "replace", "delete", "initiate", "finish", "refresh", "revoke", "credentials"}
 
 
 @pytest.mark.parametrize(
@@ -264,6 +265,7 @@ async def test_a_signed_out_user_is_refused_what_the_setting_names(
         "initiate": lambda: user.initiate_auth(Initiation("demo_crm")),
         "create": lambda: user.create("basic", BASIC, service_type=None, config={"host": "acme.example"}),
         "replace": lambda: user.update(row.id, IntegrationChanges(), API_KEY),
+        "revoke": lambda: user.revoke_token(row.id),
         "delete": lambda: user.delete(row.id),
     }
     for name, attempt in attempts.items():
