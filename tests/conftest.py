@@ -38,6 +38,8 @@ def local_environment(scripted_service: ScriptedService, app_site: Site) -> Mapp
     names = ("HUBSPOT_CLIENT", "META_APP", "SCRIPTED_CLIENT", "ISSUING_CLIENT", "INWARD_CLIENT")
     secrets = {f"{name}_SECRET": canaries.CLIENT_SECRET for name in names}
     return {
+        # Nothing renews a connection behind a test's back; tests/worker has workers of its own.
+        "WORKER": "off",
         "PROVIDERS_FILE": str(Path(__file__).with_name("services.toml")),
         "SCRIPTED_URL": scripted_service.url,
         "ENCRYPTION_KEY": canaries.ENCRYPTION_KEY,

@@ -18,7 +18,10 @@ START_SECONDS = 90
 STOP_SECONDS = 30
 
 _PORT_NAMES = ("PORT", "SUPABASE_PORT", "DB_PORT", "DEMO_PORT")
-_NOT_FOR_TESTS = ("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "DATABASE_URL", "APP_URL", "RESET")
+_NOT_FOR_TESTS = (
+    *("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "DATABASE_URL", "APP_URL", "RESET"),
+    *("WORKER", "WORKER_DATABASE_URL", "WORKER_LISTEN_URL"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class LocalSystem:
     database_url: str
     """As the migrating role."""
     jwt_secret: str
+    worker_database_url: str
+    """As the worker's role."""
     demo_url: str
     pids: dict[str, int]
     state_dir: Path

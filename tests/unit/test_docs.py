@@ -13,6 +13,7 @@ from supabase_integrations.cli import app as command_line
 from supabase_integrations.configuration import Configuration
 from supabase_integrations.core.callback import KNOWN_ERRORS, CallbackQuery
 from supabase_integrations.core.catalogue import Catalogue
+from supabase_integrations.core.rate_limit_rule import RateLimitRule
 from supabase_integrations.core.revocation_rule import RevocationRule
 from supabase_integrations.core.service import AccountRule, ServiceDefinition
 from supabase_integrations.core.token_refusal import TokenRefusal
@@ -20,6 +21,7 @@ from supabase_integrations.local.state import Description
 from supabase_integrations.local.welcome import finishing_requests, first_request
 from supabase_integrations.resources import catalogue_file
 from supabase_integrations.settings import Settings
+from supabase_integrations.settings_worker import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -88,7 +90,7 @@ def anchors(page: Path) -> set[str]:
 
 def settings_names() -> set[str]:
     names: set[str] = set()
-    for field in Settings.model_fields.values():
+    for field in (*Settings.model_fields.values(), *WorkerSettings.model_fields.values()):
         aliases = getattr(field.validation_alias, "choices", [field.alias])
         names.update(alias for alias in aliases if isinstance(alias, str))
     tree = ast.parse((LIBRARY / "local" / "settings.py").read_text())
@@ -143,6 +145,7 @@ def test_every_catalogue_key_is_explained_and_no_other() -> None:
     page = DOCS / "adding-a-service.md"
     assert first_cells(section(page, "## Keys")) == set(ServiceDefinition.model_fields)
     assert first_cells(section(page, "## `account_id_from`")) == set(AccountRule.model_fields)
+    assert first_cells(section(page, "## `rate_limit`")) == set(RateLimitRule.model_fields)
     assert first_cells(section(page, "## `revocation`")) == set(RevocationRule.model_fields)
 
 
@@ -174,6 +177,7 @@ def test_the_readme_shows_the_requests_that_make_dev_prints() -> None:
         publishable_key="sb_publishable_…",
         database_url="",
         jwt_secret="",
+        worker_database_url="",
         demo_url="",
         pids={},
         state_dir="",

@@ -24,6 +24,8 @@ _NOT_FOR_THE_API = frozenset(
         "SUPABASE_DB_PASSWORD",
         "SUPABASE_SECRET_KEY",
         "SUPABASE_SERVICE_ROLE_KEY",
+        "WORKER_DATABASE_URL",
+        "WORKER_LISTEN_URL",
         "RESET",
     }
 )

@@ -38,7 +38,7 @@ async def use_supabase(external: ExternalSupabase, http: httpx.AsyncClient, prog
             "or, where the project has migrations of its own, with\n"
             "  integrations migrations copy PATH_TO_THE_APP   and there   supabase db push"
         )
-    return Supabase(external.url, external.publishable_key, None, external.database)
+    return Supabase(external.url, external.publishable_key, None, external.database, external.worker_database)
 
 
 async def _has_tables(http: httpx.AsyncClient, external: ExternalSupabase) -> bool:

@@ -19,6 +19,7 @@ class LocalSecrets:
     superuser_password: SecretStr
     migrating_password: SecretStr
     lite_password: SecretStr
+    worker_password: SecretStr
     jwt_secret: SecretStr
     publishable_key: SecretStr
     encryption_key: SecretStr
@@ -32,6 +33,7 @@ class LocalSecrets:
             superuser_password=_random(),
             migrating_password=_random(),
             lite_password=_random(),
+            worker_password=_random(),
             jwt_secret=SecretStr(secrets.token_hex(32)),
             publishable_key=SecretStr(f"sb_publishable_{secrets.token_urlsafe(24)}"),
             encryption_key=SecretStr(secrets.token_hex(32)),
@@ -47,7 +49,8 @@ class LocalSecrets:
             write_private(path, json.dumps(made._revealed(), indent=2) + "\n")
             return made
         try:
-            kept = json.loads(path.read_text("utf-8"))
+            # A file of before there was a worker has no password for it; every start sets it anew.
+            kept = {"worker_password": _random().get_secret_value(), **json.loads(path.read_text("utf-8"))}
             return cls(**{field.name: SecretStr(kept[field.name]) for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
             raise LocalStackError(f"{path} does not hold this system's secrets. Start over with RESET=1.") from error

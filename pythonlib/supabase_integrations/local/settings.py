@@ -12,6 +12,7 @@ from supabase_integrations.database_url import DatabaseUrl
 from .ports import HOST
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class ExternalSupabase:
     publishable_key: SecretStr
     database: DatabaseUrl | None
     """As the migrating role; without it the migrations are left to the developer."""
+    worker_database: DatabaseUrl | None = None
+    """As the worker's role; without it no worker is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class LocalSettings:
     demo_port: int
     state_dir: Path
     reset: bool
+    starts_worker: bool
     supabase: ExternalSupabase | None
     """None: start one."""
     environment: Mapping[str, str] = field(repr=False)
@@ -73,6 +77,7 @@ class LocalSettings:
             demo_port=ports["DEMO_PORT"],
             state_dir=Path(given.get("STATE_DIR", ".local")),
             reset=given.get("RESET", "").lower() in _TRUE,
+            starts_worker=given.get("WORKER", "").lower() not in _FALSE,
             supabase=_external(given),
             environment=dict(environment),
         )
@@ -88,8 +93,13 @@ def _external(given: Mapping[str, str]) -> ExternalSupabase | None:
         raise ConfigurationError(
             f"{missing} is missing. Set both to use a Supabase of your own, or neither to have one started."
         )
-    database = given.get("DATABASE_URL")
-    return ExternalSupabase(url.rstrip("/"), SecretStr(key), DatabaseUrl.parse(database) if database else None)
+    database, worker = (given.get(name) for name in ("DATABASE_URL", "WORKER_DATABASE_URL"))
+    return ExternalSupabase(
+        url.rstrip("/"),
+        SecretStr(key),
+        DatabaseUrl.parse(database) if database else None,
+        DatabaseUrl.parse(worker) if worker else None,
+    )
 
 
 def _port(name: str, value: str) -> int:

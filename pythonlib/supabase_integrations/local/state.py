@@ -52,6 +52,8 @@ class Description:
     """As the migrating role; empty when the database is not ours and none was given."""
     jwt_secret: str = field(repr=False)
     """Empty when Supabase is not ours."""
+    worker_database_url: str = field(repr=False)
+    """As the worker's role; empty when the database is not ours and none was given."""
     demo_url: str
     pids: Mapping[str, int]
     """By name: `dev` is the supervisor itself."""

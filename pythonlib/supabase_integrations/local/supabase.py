@@ -21,6 +21,8 @@ from .secrets import LocalSecrets
 from .settings import LocalSettings
 from .state import StateDirectory
 from .together import together
+from .worker import ROLE as WORKER_ROLE
+from .worker import admit_worker
 
 Progress = Callable[[str], None]
 
@@ -34,6 +36,8 @@ class Supabase:
     jwt_secret: SecretStr | None
     database: DatabaseUrl | None
     """As the migrating role."""
+    worker_database: DatabaseUrl | None
+    """As the worker's role."""
 
 
 class SupabaseStarter:
@@ -68,6 +72,7 @@ class SupabaseStarter:
         for name in await apply_migrations(migrating):
             progress(f"  {name}")
         await admit_lite(postgres.url())
+        await admit_worker(postgres.url(), self._secrets.worker_password)
         progress("Starting Supabase Auth and Data API")
         expectation, _ = await together(
             read_expectation(postgres, migrations_dir(), self._secrets.migrating_password),
@@ -76,7 +81,8 @@ class SupabaseStarter:
         progress("Checking that grants are the migrations' and that strangers read nothing")
         data_api = DataApi(lite.url, self._secrets.publishable_key, self._secrets.jwt_secret)
         await require_guarantees(http, data_api, postgres, expectation)
-        return Supabase(lite.url, self._secrets.publishable_key, self._secrets.jwt_secret, migrating)
+        worker = DatabaseUrl.parse(postgres.url(user=WORKER_ROLE, password=self._secrets.worker_password))
+        return Supabase(lite.url, self._secrets.publishable_key, self._secrets.jwt_secret, migrating, worker)
 
     async def _start_postgres(self) -> RunningPostgres:
         server = PostgresServer(

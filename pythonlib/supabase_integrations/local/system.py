@@ -20,6 +20,7 @@ from .settings import LocalSettings
 from .state import Description, StateDirectory
 from .supabase import Progress, Supabase, SupabaseStarter
 from .together import together
+from .worker import start_worker
 
 
 async def run_local_system(
@@ -80,7 +81,9 @@ class _Start:
         )
         supabase, _ = await together(self._supabase(), demo.start(self._processes, self._http))
         self._progress("Starting the API")
-        await self._api(supabase, demo).start(self._processes, self._http)
+        api = self._api(supabase, demo)
+        await api.start(self._processes, self._http)
+        await self._worker(supabase, api)
         if self._settings.supabase:
             self._progress("Checking that strangers read nothing")
             await require_protection(self._http, self._settings.api_url, self._settings.supabase)
@@ -91,6 +94,17 @@ class _Start:
             return await use_supabase(self._settings.supabase, self._http, self._progress)
         starter = SupabaseStarter(self._settings, self._state, self._secrets, self._processes)
         return await starter.start(self._http, self._progress)
+
+    async def _worker(self, supabase: Supabase, api: Api) -> None:
+        database = supabase.worker_database
+        if not self._settings.starts_worker:
+            return
+        if database is None:
+            self._progress("Starting no worker: set WORKER_DATABASE_URL to have one")
+            return
+        self._progress("Starting the worker")
+        listen_url = self._settings.environment.get("WORKER_LISTEN_URL", "").strip()
+        await start_worker(self._processes, api.environment(), database.url.get_secret_value(), listen_url)
 
     def _api(self, supabase: Supabase, demo: DemoService) -> Api:
         return Api(
@@ -106,12 +120,14 @@ class _Start:
         )
 
     def _describe(self, supabase: Supabase, demo: DemoService) -> Description:
+        worker = supabase.worker_database
         return Description(
             api_url=self._settings.api_url,
             supabase_url=supabase.url,
             publishable_key=supabase.publishable_key.get_secret_value(),
             database_url=supabase.database.url.get_secret_value() if supabase.database else "",
             jwt_secret=supabase.jwt_secret.get_secret_value() if supabase.jwt_secret else "",
+            worker_database_url=worker.url.get_secret_value() if worker else "",
             demo_url=demo.url,
             pids={"dev": os.getpid(), **self._processes.pids},
             state_dir=str(self._state.path),

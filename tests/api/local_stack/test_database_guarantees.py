@@ -165,17 +165,18 @@ def test_a_loosened_supabase_of_ones_own_is_refused(
 
 
 def test_a_supabase_of_ones_own_that_protects_our_tables_is_used(running: LocalSystem, tmp_path: Path) -> None:
-    """Only the demo service and the API are started beside it."""
+    """Only the demo service, the API and, where its role has a login, the worker are started beside it."""
     second = DevProcess(tmp_path / "state")
 
     system = second.start(
         SUPABASE_URL=running.supabase_url,
         SUPABASE_PUBLISHABLE_KEY=running.publishable_key,
         DATABASE_URL=running.database_url,
+        WORKER_DATABASE_URL=running.worker_database_url,
     )
     second.stop()
 
-    assert set(system.pids) == {"dev", "demo_crm", "api"}
+    assert set(system.pids) == {"dev", "demo_crm", "api", "worker"}
     assert system.supabase_url == running.supabase_url
 
 

@@ -35,9 +35,10 @@ def test_a_ready_system_describes_itself_to_its_owner_only(running: LocalSystem)
 
     assert dev_json.stat().st_mode & 0o777 == 0o600
     assert set(said) >= {
-        "api_url", "supabase_url", "publishable_key", "database_url", "jwt_secret", "demo_url", "pids",
+        "api_url", "supabase_url", "publishable_key", "database_url", "jwt_secret", "worker_database_url",
+        "demo_url", "pids",
     }  # fmt: skip
-    assert set(said["pids"]) == {"dev", "postgres", "supabase", "demo_crm", "api"}
+    assert set(said["pids"]) == {"dev", "postgres", "supabase", "demo_crm", "api", "worker"}
     assert all(is_alive(pid) for pid in said["pids"].values())
     assert httpx.get(f"{running.api_url}/healthz").status_code == 200
 

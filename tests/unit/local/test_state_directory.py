@@ -17,6 +17,7 @@ DESCRIPTION = Description(
     publishable_key="sb_publishable_canary",
     database_url="postgresql://canary",
     jwt_secret="canary-jwt-secret",
+    worker_database_url="postgresql://worker:canary",
     demo_url="http://127.0.0.1:9400",
     pids={"dev": 1},
     state_dir="/state",
