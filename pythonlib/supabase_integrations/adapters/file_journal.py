@@ -9,10 +9,9 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
@@ -36,8 +35,8 @@ _MAX_FILE: Final = MAX_LENGTH + 32
 _COUNT_EVERY: Final = timedelta(seconds=10)
 _RETRY_AFTER: Final = timedelta(seconds=1)
 _THREADS: Final = 32
-"""Writes under way at once. Each waits for the disk twice: where a wait is 40 ms, 360 writes a second pass, and with half
-the threads 180.
+"""Writes under way at once. Each waits for the disk twice: where a wait is 40 ms, 360 a second pass, and 180 with half
+the threads.
 """
 _HEX: Final = "[0-9a-f]"
 _UUID: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
@@ -47,22 +46,22 @@ _T = TypeVar("_T")
 _Result: TypeAlias = JournalEntry | str
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A row at a version, and the one name of its file."""
+class Place(NamedTuple):
+    """A row at a version: what a reply is for, and what its file is named after."""
 
     ref: IntegrationRef
     seen_version: int
 
-    @classmethod
-    def of(cls, name: str) -> Self | None:
-        """What a file's name says; None for a file that is not one of ours."""
-        match = _NAME.fullmatch(name)
-        return cls(IntegrationRef(UUID(match[1]), UUID(match[2])), int(match[3])) if match else None
-
     @property
-    def name(self) -> str:
+    def file_name(self) -> str:
+        """The one name that its file has."""
         return f"{self.ref.user_id}.{self.ref.id}.{self.seen_version}.reply"
+
+
+def place_of_file(name: str) -> Place | None:
+    """What a file's name says it is for; None for one that is not a reply's."""
+    match = _NAME.fullmatch(name)
+    return Place(IntegrationRef(UUID(match[1]), UUID(match[2])), int(match[3])) if match else None
 
 
 @asynccontextmanager
@@ -100,7 +99,7 @@ class FileJournal:
         self._files = self._bytes = 0
         self._trouble: str | None = None
         self._next_count = clock.now()
-        self._unreadable: set[_Place] = set()
+        self._unreadable: set[Place] = set()
 
     async def has_room(self) -> bool:
         """Whether another reply could be kept: the disk takes writes, and the bounds leave room for the largest one.
@@ -131,13 +130,13 @@ class FileJournal:
 
         Raises JournalUnavailableError where the disk cannot tell: asking the service instead could spend a token twice.
         """
-        place = _Place(ref, seen_version)
-        content = await self._in_thread(lambda: self._directory.read(place.name, _MAX_FILE))
+        place = Place(ref, seen_version)
+        content = await self._in_thread(lambda: self._directory.read(place.file_name, _MAX_FILE))
         return None if content is None else self._reported(place, self._open(place, content))
 
     async def remove(self, entry: JournalEntry) -> None:
         """Forget a reply. One that stays because the disk fails does no harm: its version has passed."""
-        name = _Place(entry.ref, entry.seen_version).name
+        name = Place(entry.ref, entry.seen_version).file_name
         try:
             size = await self._in_thread(lambda: self._directory.remove(name))
         except JournalUnavailableError:
@@ -161,12 +160,12 @@ class FileJournal:
             self._log.expired(place.ref, place.seen_version)
         self._note(self._fullness())
 
-    def _look(self, now: datetime) -> tuple[dict[_Place, int], list[_Place]]:
+    def _look(self, now: datetime) -> tuple[dict[Place, int], list[Place]]:
         """The sizes of what is kept, and what was removed because of its age."""
         self._directory.probe(_MAX_FILE)
         files, expired = {}, []
         for file in self._directory.files(now):
-            place = _Place.of(file.name)
+            place = place_of_file(file.name)
             if place is None or file.size > _MAX_FILE:
                 continue
             if file.modified_at >= now - KEPT_FOR:
@@ -176,9 +175,9 @@ class FileJournal:
         return files, expired
 
     def _seal_and_write(self, entry: JournalEntry) -> tuple[int, int | None] | None:
-        place = _Place(entry.ref, entry.seen_version)
+        place = Place(entry.ref, entry.seen_version)
         sealed = self._seal(entry)
-        return None if sealed is None else (len(sealed), self._directory.write(place.name, sealed))
+        return None if sealed is None else (len(sealed), self._directory.write(place.file_name, sealed))
 
     def _seal(self, entry: JournalEntry) -> bytes | None:
         """The sealed entry; None where it is too large. Apart from writing, whose errors have frames that stay."""
@@ -188,9 +187,9 @@ class FileJournal:
         except UnsealableValueError:
             return None
 
-    def _read_all(self, now: datetime) -> Iterator[tuple[_Place, _Result]]:
+    def _read_all(self, now: datetime) -> Iterator[tuple[Place, _Result]]:
         for file in self._directory.files(now):
-            place = _Place.of(file.name)
+            place = place_of_file(file.name)
             if place is None:
                 continue
             try:
@@ -201,7 +200,7 @@ class FileJournal:
             if content is not None:
                 yield place, self._open(place, content)
 
-    def _open(self, place: _Place, content: bytes) -> _Result:
+    def _open(self, place: Place, content: bytes) -> _Result:
         """The entry, or the code that says why it does not open. Nothing is raised that could hold what was opened."""
         try:
             opened = orjson.loads(self._encryption.open_bytes(content, place_of(place.ref, place.seen_version)))
@@ -211,7 +210,7 @@ class FileJournal:
         except orjson.JSONDecodeError:
             return UnexpectedContentError.code
 
-    def _reported(self, place: _Place, result: _Result) -> JournalEntry | None:
+    def _reported(self, place: Place, result: _Result) -> JournalEntry | None:
         """The entry, if that is what it is; what does not open is left where it is, and told once."""
         if isinstance(result, JournalEntry):
             return result
@@ -238,9 +237,3 @@ class FileJournal:
             self._note(error.strerror or type(error).__name__)
             self._next_count = min(self._next_count, self._clock.now() + _RETRY_AFTER)
             raise JournalUnavailableError from None
-
-
-def place_of_file(name: str) -> tuple[IntegrationRef, int] | None:
-    """The row, and the version to be replaced, that a reply's file is named after; None for another file."""
-    place = _Place.of(name)
-    return (place.ref, place.seen_version) if place else None

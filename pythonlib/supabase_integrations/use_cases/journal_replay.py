@@ -25,7 +25,7 @@ _LOOK_EVERY: Final = 60.0
 _FIRST_WAIT: Final = 5.0
 _AT_ONCE: Final = 8
 _OUTAGES: Final = 3 * _AT_ONCE
-"""So many failures in a row to reach the database say that it is away, and the rest of a round would only find the same."""
+"""So many failures in a row to reach the database say that it is away: the rest of a round would find the same."""
 
 
 def as_user(stores: UserStores, clock: Clock) -> OpenStore:
