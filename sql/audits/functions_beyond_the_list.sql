@@ -21,6 +21,11 @@ with written (object, definition) as (
             uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
         ),
         (
+            'integrations_private.count_authorizations_by_key()',
+            'sql stable security definer set search_path="" returns TABLE(key_id text, authorizations bigint)
+            b62ddd0c3fb609dbcdc284c62dbb68eb'
+        ),
+        (
             'integrations_private.count_integrations_by_key()',
             'sql stable security definer set search_path="" returns TABLE(key_id text, integrations bigint)
             ab48bfe417e32dfd02c55e185230a6ac'

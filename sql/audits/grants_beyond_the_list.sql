@@ -34,6 +34,7 @@ with listed (grantee, object, privilege, columns) as (
         ]),
         ('integrations_worker', 'integrations_private.acting_for()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.claim_due_refreshes(integer,uuid)', 'EXECUTE', null),
+        ('integrations_worker', 'integrations_private.count_authorizations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.count_integrations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',
             'EXECUTE', null),

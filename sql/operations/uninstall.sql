@@ -25,6 +25,7 @@ drop function integrations_private.lock_user(uuid);
 drop function integrations_private.acting_for();
 drop function integrations_private.claim_due_refreshes(integer, uuid);
 drop function integrations_private.count_integrations_by_key();
+drop function integrations_private.count_authorizations_by_key();
 drop function integrations_private.list_integrations_sealed_under(text, uuid, uuid, integer);
 drop function integrations_private.purge_expired_states(integer);
 drop function integrations_private.purge_old_events(interval, integer);
@@ -70,7 +71,8 @@ begin
             ('20261123001400', 'lease_grace'),
             ('20261123001500', 'say_why_in_events'),
             ('20261123001600', 'announce_due_refreshes'),
-            ('20261123001700', 'bound_claims')
+            ('20261123001700', 'bound_claims'),
+            ('20261123001800', 'count_authorizations_by_key')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;
