@@ -14,6 +14,7 @@ PACKAGES = [Path(package.__path__[0]) for package in (supabase_integrations, int
 
 HOMES = {
     "aiohttp": ["supabase_integrations/adapters/http_"],
+    "certifi": ["supabase_integrations/adapters/http_streams.py"],
     "cryptography": ["supabase_integrations/core/encryption.py"],
     "dotenv": ["supabase_integrations/cli/environment.py"],
     "fastapi": ["integrations_api/"],
@@ -51,6 +52,7 @@ HOMES = {
     "starlette": ["integrations_api/"],
     "structlog": [
         "integrations_api/",
+        "supabase_integrations/adapters/call_log.py",
         "supabase_integrations/adapters/refresh_log.py",
         "supabase_integrations/adapters/worker_log.py",
         "supabase_integrations/logs.py",
@@ -58,6 +60,7 @@ HOMES = {
     "supabase_auth": ["supabase_integrations/adapters/auth_sessions.py"],
     "typer": ["supabase_integrations/cli/"],
     "uvicorn": ["supabase_integrations/bounded_http.py", "supabase_integrations/cli/serve.py"],
+    "yarl": ["supabase_integrations/adapters/http_streams.py"],
     "uvloop": ["supabase_integrations/cli/worker.py"],
 }
 """Where a library may be imported; a new one is decided on here."""

@@ -1,37 +1,23 @@
-"""Requests to third-party services, over a pool that connects only to addresses that may be called.
+"""Requests to third-party services, over a pool that connects only to addresses that may be called."""
 
-The address is checked where the socket for it is made: after the one resolution, and for hosts written as numbers too,
-so that there is no second look-up that could answer something else.
-"""
-
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import httpx
 
-from ..core.egress import may_call
 from ..core.errors import ProviderUnavailableError
 from ..core.http_messages import HttpReply, HttpRequest
+from .egress_sockets import guarded_sockets
 from .http_pool import HttpLimits, open_http_pool
-
-AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
 EXCHANGE: Final = timedelta(seconds=25)
 """The longest exchange with a service. What it brings still has to be written within the lease of 60 seconds."""
-_LIMITS: Final = HttpLimits(
-    max_connections=200, max_connections_per_host=20, total_timeout=EXCHANGE, max_reply_bytes=1024 * 1024
-)
-"""For each host, so that a slow service keeps nobody from another one."""
-
-
-class ForbiddenAddressError(ProviderUnavailableError):
-    """The service's host name leads to an address that must not be called from here."""
-
-    code = "forbidden_address"
+CONNECTIONS_PER_HOST: Final = 20
+"""So that a slow service keeps nobody from another one."""
+_LIMITS: Final = HttpLimits(max_connections=200, total_timeout=EXCHANGE, max_reply_bytes=1024 * 1024)
 
 
 class PooledProviderHttp:
@@ -55,16 +41,9 @@ class PooledProviderHttp:
 
 @asynccontextmanager
 async def open_provider_http(
-    *, allow_loopback: bool, max_connections_per_host: int = _LIMITS.max_connections_per_host
+    *, allow_loopback: bool, max_connections_per_host: int = CONNECTIONS_PER_HOST
 ) -> AsyncIterator[PooledProviderHttp]:
     """Open the pool for requests to services; `allow_loopback` is for development alone."""
     limits = replace(_LIMITS, max_connections_per_host=max_connections_per_host)
-
-    def guarded_socket(info: AddressInfo) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not may_call(str(address[0]), allow_loopback=allow_loopback):
-            raise ForbiddenAddressError
-        return socket.socket(family, kind, protocol)
-
-    async with open_http_pool(limits, socket_factory=guarded_socket) as http:
+    async with open_http_pool(limits, socket_factory=guarded_sockets(allow_loopback=allow_loopback)) as http:
         yield PooledProviderHttp(http)

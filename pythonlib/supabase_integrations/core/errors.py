@@ -229,6 +229,42 @@ class RateLimitedError(IntegrationError):
         self.retry_after = retry_after
 
 
+class ServiceError(IntegrationError):
+    """The service refused the call."""
+
+    code = "service_error"
+
+    def __init__(
+        self, status: int, *, body: bytes = b"", retry_after: timedelta | None = None, message: str | None = None
+    ) -> None:
+        super().__init__(message or f"The service refused the call (HTTP {status}).")
+        self.status = status
+        self.body = body
+        """The beginning of the service's own answer. It may hold anything: neither shown nor logged."""
+        self.retry_after = retry_after
+
+
+class ServiceRateLimitedError(ServiceError):
+    """The service refused the call as one too many. Try again later."""
+
+    code = "service_rate_limited"
+
+    def __init__(self, *, status: int = 429, body: bytes = b"", retry_after: timedelta | None = None) -> None:
+        super().__init__(status, body=body, retry_after=retry_after, message=(type(self).__doc__ or "").strip())
+
+
+class ReplyTooLargeError(IntegrationError):
+    """The service's answer is larger than is accepted."""
+
+    code = "reply_too_large"
+
+
+class CallNotAllowedError(IntegrationError):
+    """Calls with this method and path are not passed on to this service. Its operator may allow them: PROXY_ALLOW."""
+
+    code = "call_not_allowed"
+
+
 class TokenEndpointError(IntegrationError):
     """The service's token endpoint refused the request."""
 

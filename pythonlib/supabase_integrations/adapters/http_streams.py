@@ -1,0 +1,134 @@
+"""Calls of third-party services whose bodies are streams, over aiohttp itself: through httpx they take four times as
+long. What makes sharing it among users safe is what `http_pool` says, and holds here likewise.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+import aiohttp
+import certifi
+from yarl import URL
+
+from ..core.errors import ProviderUnavailableError
+from ..port_service_http import HeaderPairs, ServiceRequest
+from .egress_sockets import guarded_sockets
+
+CONNECT_SECONDS: Final = 5.0
+"""Resolving, connecting and TLS, each."""
+IDLE_SECONDS: Final = 60.0
+"""From the end of a request to the head of its reply, and between two pieces of a reply."""
+TOTAL_SECONDS: Final = 3600.0
+_CONNECTIONS: Final = 500
+_CONNECTIONS_PER_HOST: Final = 100
+_KEEPALIVE_SECONDS: Final = 4.0
+"""Below the 5 s after which Node servers hang up: a request that meets one being closed is not sent again."""
+_BUFFER_BYTES: Final = 64 * 1024
+_PLAIN: Final = frozenset({"", "identity"})
+
+
+class StreamedExchange:
+    """Implements `port_service_http.ServiceExchange`."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: HeaderPairs = tuple((name.lower(), value) for name, value in response.headers.items())
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, as often as there is something of it."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unavailable(error) from None
+
+    async def close(self) -> None:
+        """Give the connection back where the whole body was read, and end it otherwise."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+class StreamingServiceHttp:
+    """Implements `port_service_http.ServiceHttp`."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def open(self, request: ServiceRequest) -> StreamedExchange:
+        """Send a request once; redirects are replies like others. Raises ProviderUnavailableError."""
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                skip_auto_headers=("content-type",),
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: host names that IDNA cannot encode.
+            raise _unavailable(error) from None
+        if response.headers.get("content-encoding", "").lower() not in _PLAIN and request.method != "HEAD":
+            response.close()
+            raise ProviderUnavailableError("The service compressed its reply, though none but plain ones are accepted.")
+        return StreamedExchange(response)
+
+
+@asynccontextmanager
+async def open_service_http(
+    *,
+    allow_loopback: bool,
+    resolver: aiohttp.abc.AbstractResolver | None = None,
+    connections_per_host: int = _CONNECTIONS_PER_HOST,
+    idle_seconds: float = IDLE_SECONDS,
+) -> AsyncIterator[StreamingServiceHttp]:
+    """Open the connections to services for as long as the block lasts; `allow_loopback` is for development alone."""
+    connector = aiohttp.TCPConnector(
+        limit=_CONNECTIONS,
+        limit_per_host=connections_per_host,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        ssl=ssl.create_default_context(cafile=certifi.where()),
+        resolver=resolver,
+        socket_factory=guarded_sockets(allow_loopback=allow_loopback),
+    )
+    timeout = aiohttp.ClientTimeout(
+        total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, connect=2 * CONNECT_SECONDS, sock_read=idle_seconds
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={
+            "user-agent": f"supabase-integrations/{version('supabase-integrations')}",
+            "accept-encoding": "identity",
+        },
+        timeout=timeout,
+        trust_env=False,
+        auto_decompress=False,
+        read_bufsize=_BUFFER_BYTES,
+        middlewares=(_send_once,),
+    ) as session:
+        yield StreamingServiceHttp(session)
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Left to itself aiohttp repeats a GET, PUT or DELETE when the server hangs up. What may be repeated is not for it to
+    decide.
+    """
+    try:
+        return await send(request)
+    except (aiohttp.ClientError, OSError) as error:
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: BaseException) -> ProviderUnavailableError:
+    """Messages of aiohttp hold whole URLs; of this one it is left to say why."""
+    if isinstance(error, TimeoutError):
+        return ProviderUnavailableError("The service did not answer in time.")
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return ProviderUnavailableError("The service hung up before it had answered.")
+    return ProviderUnavailableError("The service could not be reached.")
