@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supabase_integrations.adapters.provider_http import ForbiddenAddressError
 from supabase_integrations.core.errors import (
     InvalidGrantError,
     InvalidValueError,
@@ -30,6 +29,12 @@ from supabase_integrations.core.retry_policy import (
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+class ForbiddenHostError(ProviderUnavailableError):
+    """A kind of failure of its own, which lasts."""
+
+    code = "forbidden_host"
 
 
 class StatusError(Exception):
@@ -89,7 +94,7 @@ def test_failures_that_may_pass(error: Exception) -> None:
         httpx.LocalProtocolError(""),
         httpx.InvalidURL(""),
         aiohttp.InvalidURL("x"),
-        ForbiddenAddressError(),
+        ForbiddenHostError(),
         InvalidGrantError("invalid_grant", status=400),
         asyncio.CancelledError(),
         KeyboardInterrupt(),
