@@ -6,13 +6,14 @@ The field names are OAuth's (RFC 6749, 7009, 7636, 7662, 8414, 9207) and are the
 
 import re
 import string
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from .errors import InvalidValueError
 from .models import ServiceType
+from .rate_limit_rule import RateLimitRule
 from .revocation_rule import RevocationRule
 from .service_kinds import AccountSource, AuthKind, RefreshKind, TokenEndpointAuth
 
@@ -105,7 +106,7 @@ class ServiceDefinition(_Entry):
     appsecret_proof: bool = False
     api_base_url: str = ""
     api_auth: Annotated[str, StringConstraints(pattern=_API_AUTH)] = "bearer"
-    rate_limit: dict[str, Any] | None = None
+    rate_limit: RateLimitRule | None = None
     rate_limit_headers: tuple[str, ...] = ()
     health_check: str = ""
     docs: str = ""

@@ -40,3 +40,14 @@ class AccountSource(StrEnum):
     REQUEST = "request"
     INTROSPECTION = "introspection"
     TENANT = "tenant"
+
+
+class LimitScope(StrEnum):
+    """What a service counts calls for."""
+
+    SERVICE = "service"
+    """This server's app: all accounts share one allowance."""
+    ACCOUNT = "account"
+    """Each connected account."""
+    TENANT = "tenant"
+    """Each tenant, such as a shop, whoever connected it."""
