@@ -30,6 +30,7 @@ _OURS = (
     "demo-crm.jsonl",
     "demo-crm.jsonl.draft",
     "logs",
+    "journal",
     "secrets.json",
     "dev.json",
     "processes.json",

@@ -4,18 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
 import orjson
 import pytest
 
+from supabase_integrations.adapters.file_journal import FileJournal
 from supabase_integrations.adapters.http_pool import open_http_pool
 from supabase_integrations.adapters.token_verifier import SupabaseTokenVerifier
 from supabase_integrations.adapters.user_store import PostgrestUserStore, PostgrestUserStores
 from supabase_integrations.core.models import Caller
 from supabase_integrations.core.secret import SecretStr
 from tests.token_issuer import PROJECT, PUBLISHABLE_KEY, USER, key_set, signing_key
+from tests.unit.adapters.journal_disk import Disk
 from tests.unit.fakes import START, FakeClock
 
 Answer: TypeAlias = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
@@ -101,3 +104,16 @@ def store(http: httpx.AsyncClient, project: FakeProject, clock: FakeClock) -> Po
 def verifier(http: httpx.AsyncClient, clock: FakeClock) -> SupabaseTokenVerifier:
     """A verifier of the project's tokens as in production."""
     return SupabaseTokenVerifier(http, PROJECT, PUBLISHABLE_KEY, clock=clock)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    """A state directory that does not exist yet."""
+    return Disk(tmp_path / "state")
+
+
+@pytest.fixture
+async def journal(disk: Disk) -> AsyncIterator[FileJournal]:
+    """The journal on that disk."""
+    async with disk.open() as journal:
+        yield journal

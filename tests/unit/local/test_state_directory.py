@@ -62,6 +62,7 @@ def test_the_lock_is_free_after_its_holder(state: StateDirectory) -> None:
 def test_a_reset_leaves_what_is_not_ours(state: StateDirectory) -> None:
     LocalSecrets.load_or_generate(state.secrets)
     (state.path / "postgres" / "base").mkdir(parents=True)
+    (state.path / "journal").mkdir()
     (state.path / "thesis.txt").write_text("three years of work")
 
     state.reset()
