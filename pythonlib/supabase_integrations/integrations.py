@@ -12,22 +12,23 @@ from dataclasses import dataclass
 from .adapters.auth_sessions import AuthSessions
 from .adapters.clock import SystemClock
 from .adapters.http_pool import open_http_pool
-from .adapters.provider_http import open_provider_http
 from .adapters.supabase_client import SignedInClient, access_token_of
 from .adapters.supabase_health import SupabaseHealth
 from .adapters.token_verifier import SupabaseTokenVerifier
 from .adapters.user_store import PostgrestUserStores
+from .calling import open_calling
 from .configuration import Configuration
 from .core.encryption import Encryption
 from .core.readiness import CheckResult
 from .port import TokenVerifier, UserStores
+from .refreshing import open_refreshing
 from .settings import Settings
 from .use_cases.accounts import Accounts
 from .use_cases.browser_callback import BrowserCallback
 from .use_cases.connections import Connections
-from .use_cases.credential_vault import CredentialVault
+from .use_cases.journal_replay import as_user
 from .use_cases.oauth_manager import OAuthManager, OAuthSettings
-from .use_cases.refresher import Refresher
+from .use_cases.revoker import Revoker
 from .use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 
 
@@ -68,17 +69,40 @@ class Integrations:
 async def open_integrations(configuration: Configuration) -> AsyncIterator[Integrations]:
     """Open the system for as long as the block lasts."""
     settings, catalogue, clients = configuration.settings, configuration.catalogue, configuration.clients
-    encryption, clock = Encryption(settings.keyring()), SystemClock()
+    encryption = Encryption(settings.keyring())
     async with (
         open_http_pool() as supabase_http,
-        open_provider_http(allow_loopback=settings.is_development) as provider_http,
+        open_refreshing(
+            catalogue, clients, encryption, state_dir=settings.state_dir, is_development=settings.is_development
+        ) as refreshing,
+        open_calling(
+            catalogue,
+            clients,
+            refreshing.refresher,
+            refreshing.clock,
+            rate_limit_url=settings.rate_limit_url,
+            is_development=settings.is_development,
+        ) as calls,
     ):
         project = (supabase_http, settings.supabase_url, settings.publishable_key)
         sessions = AuthSessions(*project)
-        vault = CredentialVault(encryption, clock)
+        vault, provider_http, clock = refreshing.vault, refreshing.http, refreshing.clock
         connections = Connections(vault)
         oauth_settings = OAuthSettings(settings.redirect_uri, settings.allowed_redirect_urls, clients)
-        oauth = OAuthManager(oauth_settings, catalogue, encryption, provider_http, connections, clock)
+        refresher = refreshing.refresher
+        revoker = Revoker(
+            catalogue, clients, vault, provider_http, clock, journal=refreshing.journal, refresher=refresher
+        )
+        oauth = OAuthManager(
+            oauth_settings,
+            catalogue,
+            encryption,
+            provider_http,
+            connections,
+            clock,
+            refresher=refresher,
+            revoker=revoker,
+        )
         engine = Engine(
             catalogue=catalogue,
             clients=clients,
@@ -86,10 +110,13 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
             accounts=Accounts(provider_http, clock),
             vault=vault,
             connections=connections,
-            refresher=Refresher(catalogue, clients, vault, provider_http, clock),
+            refresher=refresher,
+            revoker=revoker,
             sessions=SessionPolicy(settings.session_check, sessions),
+            calls=calls,
         )
-        yield Integrations(
+        stores = PostgrestUserStores(*project)
+        system = Integrations(
             settings=settings,
             encryption=encryption,
             engine=engine,
@@ -100,6 +127,8 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
                 development_secret=settings.jwt_secret,
                 hs256_needs_issuer=not settings.is_development,
             ),
-            stores=PostgrestUserStores(*project),
+            stores=stores,
             health=SupabaseHealth(*project, shares_jwt_secret=settings.jwt_secret is not None),
         )
+        async with refreshing.replaying(as_user(stores, clock)):
+            yield system
