@@ -113,13 +113,15 @@ class Renewal:
         request = _request(service, client, old, leased.payload.tenant)
         if spends_its_token(service) and not await self._journal.has_room():
             raise JournalUnavailableError
-        self._refused.check(service, leased.payload.tenant, self._clock.now())
+        tenant, user_id = leased.payload.tenant, leased.integration.user_id
+        self._refused.check(service, tenant, self._clock.now())
         try:
             reply = await self._http.send(request)
             new = parse_token_reply(reply, service, self._clock.now(), requested_scopes=old.scopes)
-        except InvalidClientError as error:
-            self._refused.note(error, service, leased.payload.tenant, self._clock.now())
+        except InvalidClientError:
+            self._refused.refused(service, tenant, user_id, self._clock.now())
             raise
+        self._refused.accepted(service, tenant)
         return replace(leased.payload, credentials=renewed(old, new.credentials))
 
     async def _store(

@@ -209,21 +209,37 @@ async def test_a_reply_that_is_here_is_stored_even_if_the_disk_fails(world: Worl
     assert world.log.lines[0] == f"not_kept {row.id}"
 
 
-async def test_a_refused_client_is_asked_about_once_for_all_its_connections(world: World) -> None:
+async def test_a_refused_client_is_asked_about_a_few_times_for_all_its_connections(world: World) -> None:
     """A wrong secret after a deployment: ten thousand connections must not become ten thousand requests."""
-    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_client"}, 401)
     callers = [world.caller() for _ in range(20)]
     rows = [await connected(world, caller) for caller in callers]
     world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_client"}, 401)
-    for caller, row in zip(callers, rows, strict=True):
-        with pytest.raises(InvalidClientError):
-            await world.user(caller).refresh_token(row.id)
-        assert (await after(world, caller, row)).status is IntegrationStatus.ERROR
-    assert len(world.service.asked(TOKEN_URL)) == 1
+    refusals = await asyncio.gather(
+        *(world.user(caller).refresh_token(row.id) for caller, row in zip(callers, rows, strict=True)),
+        return_exceptions=True,
+    )
+    assert [type(refusal) for refusal in refusals] == [InvalidClientError] * 3 + [ProviderUnavailableError] * 17
+    assert len(world.service.asked(TOKEN_URL)) == 3
+    assert (await after(world, callers[0], rows[0])).status is IntegrationStatus.ERROR
+    assert (await after(world, callers[9], rows[9])).status is IntegrationStatus.ACTIVE
     world.clock.moment += timedelta(minutes=11)
     world.service.answers[TOKEN_URL] = lambda _: json_reply(SECOND)
-    mended = await world.user(callers[0]).refresh_token(rows[0].id)
-    assert mended.status is IntegrationStatus.ACTIVE
+    for caller, row in zip(callers, rows, strict=True):
+        assert (await world.user(caller).refresh_token(row.id)).status is IntegrationStatus.ACTIVE
+
+
+async def test_one_user_cannot_make_a_service_look_as_if_it_refused_this_server(world: World) -> None:
+    """They bring tokens of another client, which some services answer with `unauthorized_client`."""
+    mallory, ada = world.caller(), world.caller()
+    theirs = await connected(world, mallory)
+    hers = await connected(world, ada)
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "unauthorized_client"}, 400)
+    for _ in range(5):
+        with pytest.raises(InvalidClientError):
+            await world.user(mallory).refresh_token(theirs.id)
+        world.clock.moment += timedelta(minutes=11)
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(SECOND)
+    assert (await world.user(ada).refresh_token(hers.id)).credential_version == 2
 
 
 async def test_two_processes_that_find_a_token_expired_fail_once(world: World) -> None:
