@@ -110,7 +110,8 @@ async def test_new_credentials_replace_the_old_ones(ada: Person) -> None:
 async def test_every_change_is_an_event_with_names_and_no_values_of_its_users(ada: Person) -> None:
     row = await ada.connect_with_key()
     path = f"/api/integrations/{row['id']}"
-    await ada.http.patch(path, json={"status": "inactive", "display_name": "canary-name"})
+    paused = await ada.http.patch(path, json={"status": "inactive", "config": {"note": "canary-value"}})
+    assert paused.status_code == 200
     await ada.http.patch(path, json={"credentials": {"api_key": f"{canaries.API_KEY}-2"}})
     events = (await ada.http.get(f"{path}/events")).json()
     assert [event["event"] for event in events["events"]] == [
@@ -119,7 +120,7 @@ async def test_every_change_is_an_event_with_names_and_no_values_of_its_users(ad
         "integration.created",
     ]
     assert all(event["actor_role"] == "authenticated" for event in events["events"])
-    assert [event["status"] for event in events["events"]] == ["active", "inactive", "active"]
+    assert [event["status"] for event in events["events"]] == ["inactive", "inactive", "active"]
     assert {event["error_code"] for event in events["events"]} == {None}
     assert "canary" not in json.dumps(events)
     first = (await ada.http.get(f"{path}/events?limit=2")).json()
