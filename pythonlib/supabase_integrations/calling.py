@@ -1,4 +1,4 @@
-"""What both doors share for calling services: connections to them, the rate limiter, and what was opened a moment ago."""
+"""What both doors share for calling services: connections to them, the limiter, and what was opened a moment ago."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -30,4 +30,4 @@ async def open_calling(
         open_service_http(allow_loopback=is_development) as http,
         open_rate_limiter(catalogue, rate_limit_url) as limiter,
     ):
-        yield ServiceCalls(OpenConnections(refresher, clients.get, clock), limiter, http, StructuredCallLog())
+        yield ServiceCalls(OpenConnections(refresher, clients.get, clock), limiter, http, StructuredCallLog(), clock)

@@ -21,8 +21,11 @@ from supabase_integrations.use_cases.browser_callback import BrowserCallback
 from supabase_integrations.use_cases.connections import Connections
 from supabase_integrations.use_cases.credential_vault import CredentialVault
 from supabase_integrations.use_cases.oauth_manager import OAuthManager, OAuthSettings
+from supabase_integrations.use_cases.open_connections import OpenConnections
+from supabase_integrations.use_cases.rate_limiter import RateLimiter
 from supabase_integrations.use_cases.refresher import Refresher
 from supabase_integrations.use_cases.revoker import Revoker
+from supabase_integrations.use_cases.service_calls import ServiceCalls
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 from tests.unit.fakes import (
     START,
@@ -34,6 +37,7 @@ from tests.unit.fakes import (
     FakeSessions,
     json_reply,
 )
+from tests.unit.service_fakes import FakeCallLog, FakeServiceHttp
 
 KEY = "ab" * 32
 REDIRECT_URI = "https://api.example/api/integrations/oauth/callback"
@@ -131,6 +135,14 @@ class World:
             refresher=self.refresher,
             patience=timedelta(seconds=0.5),
         )
+        self.api, self.call_log = FakeServiceHttp(), FakeCallLog()
+        self.calls = ServiceCalls(
+            OpenConnections(self.refresher, self.clients.get, self.clock),
+            RateLimiter(self.catalogue),
+            self.api,
+            self.call_log,
+            self.clock,
+        )
         self.oauth = OAuthManager(
             OAuthSettings(REDIRECT_URI, (APP_PAGE,), self.clients),
             self.catalogue,
@@ -175,6 +187,7 @@ class World:
             refresher=self.refresher,
             revoker=self.revoker,
             sessions=SessionPolicy(self.session_mode, self.sessions),
+            calls=self.calls,
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)
 

@@ -116,8 +116,8 @@ async def open_service_http(
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Left to itself aiohttp repeats a GET, PUT or DELETE when the server hangs up. What may be repeated is not for it to
-    decide.
+    """Send a request, and translate its failure before aiohttp sees it: left to itself it repeats a GET, PUT or DELETE
+    when the server hangs up, which is not for it to decide.
     """
     try:
         return await send(request)

@@ -8,7 +8,7 @@ The token is renewed by itself, also while a client is in use for hours. Nothing
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import orjson
@@ -170,7 +170,7 @@ class IntegrationClient:
                 await answer.exchange.close()
             if check is not None:
                 check(reply)
-            _require_success(answer, reply)
+            _require_success(answer, reply, self._calls.clock.now())
             return reply
 
         return await self._repeatedly(call, attempt)
@@ -187,7 +187,7 @@ class IntegrationClient:
             answer = await self._calls.send(self._door, call, attempt=number)
             if answer.exchange.status >= 400:
                 try:
-                    _require_success(answer, await _whole(answer))
+                    _require_success(answer, await _whole(answer), self._calls.clock.now())
                 finally:
                     await answer.exchange.close()
             return answer
@@ -243,7 +243,7 @@ class IntegrationClient:
                 and may_repeat(call.method, error, has_idempotency_key=IDEMPOTENCY_KEY in call.headers)
             )
 
-        return await retry_if(in_turn, again)
+        return await retry_if(in_turn, again, sleep=self._calls.clock.sleep)
 
 
 async def _whole(answer: Answer) -> ServiceReply:
@@ -264,10 +264,10 @@ async def _beginning(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
     return bytes(body[:max_bytes])
 
 
-def _require_success(answer: Answer, reply: ServiceReply) -> None:
+def _require_success(answer: Answer, reply: ServiceReply, now: datetime) -> None:
     if reply.status < 400:
         return
-    wait = retry_after(reply.headers, datetime.now(UTC))
+    wait = retry_after(reply.headers, now)
     if reply.status == 401:
         if answer.was_renewed:
             raise ServiceError(401, body=reply.body)

@@ -14,6 +14,7 @@ from ..core.errors import IntegrationError, ReplyTooLargeError
 from ..core.outgoing import target
 from ..core.outgoing_path import QueryParams
 from ..core.secret import SecretStr
+from ..port import Clock
 from ..port_service_http import CallLog, RequestBody, ServiceCall, ServiceExchange, ServiceHttp, ServiceRequest
 from .open_connections import Door, OpenConnection, OpenConnections
 from .rate_limiter import RateLimiter
@@ -52,9 +53,12 @@ class Answer:
 class ServiceCalls:
     """Sends calls, for whoever holds a door to a connection."""
 
-    def __init__(self, connections: OpenConnections, limiter: RateLimiter, http: ServiceHttp, log: CallLog) -> None:
+    def __init__(
+        self, connections: OpenConnections, limiter: RateLimiter, http: ServiceHttp, log: CallLog, clock: Clock
+    ) -> None:
         self.connections = connections
         self.limiter = limiter
+        self.clock = clock
         self._http = http
         self._log = log
 

@@ -1,6 +1,7 @@
 """Everything one signed-in user can do with their integrations. The endpoints and the library offer exactly this."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from ..core.models import (
     IntegrationChanges,
     IntegrationEvent,
     IntegrationPage,
+    IntegrationRef,
     IntegrationStatus,
     ListQuery,
     ServiceType,
@@ -29,9 +31,12 @@ from ..port import SessionChecker, UserStore
 from .accounts import Accounts
 from .connections import Connection, Connections, with_tenant
 from .credential_vault import CredentialVault, tenant_of
+from .integration_client import IntegrationClient
 from .oauth_manager import Initiation, OAuthManager, StartedAuthorization
+from .open_connections import Door
 from .refresher import Refresher
 from .revoker import Revoker
+from .service_calls import ServiceCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Engine:
     refresher: Refresher
     revoker: Revoker
     sessions: SessionPolicy
+    calls: ServiceCalls
 
 
 class UserIntegrations:
@@ -118,31 +124,39 @@ class UserIntegrations:
             row = await self._store.get_integration(integration_id)
             _check_status(row, changes)
             changes = self._keep_tenant(row, changes)
-        if row is not None and credentials is not None:
-            return await self._replace_credentials(row, credentials, changes)
-        return await self._store.update_integration(integration_id, changes)
+        with self._changing(integration_id):
+            if row is not None and credentials is not None:
+                return await self._replace_credentials(row, credentials, changes)
+            return await self._store.update_integration(integration_id, changes)
 
     async def delete(self, integration_id: UUID) -> None:
         """Delete a connection and its credentials, after ending them at the service where that is possible. Raises
         IntegrationNotFoundError.
         """
         await self._check_session(sensitive=True)
-        await self._engine.revoker.delete(self._store, integration_id)
+        with self._changing(integration_id):
+            await self._engine.revoker.delete(self._store, integration_id)
 
     async def refresh_token(self, integration_id: UUID) -> Integration:
         """Renew the credentials now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
         await self._check_session(sensitive=True)
-        return await self._engine.oauth.refresh_token(self._store, integration_id)
+        with self._changing(integration_id):
+            return await self._engine.oauth.refresh_token(self._store, integration_id)
 
     async def revoke_token(self, integration_id: UUID) -> Revocation:
         """End a connection at the service and empty its row, which stays. Raises as `Revoker.revoke` does."""
         await self._check_session(sensitive=True)
-        return await self._engine.oauth.revoke_token(self._store, integration_id)
+        with self._changing(integration_id):
+            return await self._engine.oauth.revoke_token(self._store, integration_id)
 
     async def get_integration_credentials(self, integration_id: UUID) -> Credentials:
         """The credentials, opened, and renewed first where they are due. Raises as `Refresher.fresh` does."""
         await self._check_session(sensitive=True)
         return (await self._engine.refresher.fresh(self._store, integration_id)).payload.credentials
+
+    def client(self, integration_id: UUID) -> IntegrationClient:
+        """Calls of one connection's service, to be used with `async with`. Raises then as `Refresher.fresh` does."""
+        return IntegrationClient(self._door(integration_id), self._engine.calls, before=self.require_session)
 
     async def initiate_auth(self, initiation: Initiation) -> StartedAuthorization:
         """Start an authorization. Raises as `OAuthManager.initiate_auth` does."""
@@ -152,7 +166,20 @@ class UserIntegrations:
     async def handle_callback(self, query: CallbackQuery) -> Integration:
         """Finish an authorization that this caller started. Raises as `OAuthManager.handle_callback` does."""
         await self._check_session(sensitive=True)
-        return await self._engine.oauth.handle_callback(self._store, self.caller, query)
+        row = await self._engine.oauth.handle_callback(self._store, self.caller, query)
+        self._engine.calls.connections.forget(row.ref)
+        return row
+
+    def _door(self, integration_id: UUID) -> Door:
+        return Door(self._store, IntegrationRef(self.caller.user_id, integration_id))
+
+    @contextmanager
+    def _changing(self, integration_id: UUID) -> Iterator[None]:
+        """After it, calls of this process find the connection as it is then."""
+        try:
+            yield
+        finally:
+            self._engine.calls.connections.forget(IntegrationRef(self.caller.user_id, integration_id))
 
     async def _check_session(self, *, sensitive: bool) -> None:
         policy = self._engine.sessions
