@@ -15,7 +15,6 @@ from .errors import (
     AuthUnavailableError,
     InvalidValueError,
     ProviderUnavailableError,
-    RateLimitedError,
     StoreUnavailableError,
 )
 from .http_messages import LONGEST_WAIT, retry_after
@@ -24,7 +23,7 @@ _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 """RFC 9110 §9.2.2: sent twice, they do what they do once."""
 _PASSING: Final = frozenset({408, 425, 429})
 _LASTING: Final = frozenset({501, 505})
-_OURS: Final = (ProviderUnavailableError, RateLimitedError, StoreUnavailableError, AuthUnavailableError)
+_OURS: Final = (ProviderUnavailableError, StoreUnavailableError, AuthUnavailableError)
 _THEIRS: Final = frozenset(
     {
         *(
@@ -80,7 +79,8 @@ class RetryPolicy:
 def is_retryable_error(error: BaseException) -> bool:
     """Whether trying again may help: the network failed, it took too long, the service is busy or broken for now.
 
-    Statuses 408, 425, 429 and 5xx except 501 and 505; timeouts and lost connections. Never a cancellation.
+    Statuses 408, 425, 429 and 5xx except 501 and 505; timeouts and lost connections. Never a cancellation, and not
+    RateLimitedError: the limiter has refused to wait any longer, and who waits outside its line would jump it.
     """
     if not isinstance(error, Exception):
         return False
