@@ -20,6 +20,8 @@ class Asked:
     path: str
     form: dict[str, str]
     headers: dict[str, str]
+    query: dict[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +92,20 @@ def running_service(port: int) -> Iterator[ScriptedService]:
         def do_POST(self) -> None:
             self._answer()
 
+        def do_DELETE(self) -> None:
+            self._answer()
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-            path = urlsplit(self.path).path
+            url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, path, dict(parse_qsl(body.decode("latin-1"))), headers)
+            form, query = dict(parse_qsl(body.decode("latin-1"))), dict(parse_qsl(url.query))
+            asked = Asked(self.command, url.path, form, headers, query, body)
             service.asked.append(asked)
-            script: Script = service.scripts.get(path, _missing)
+            script: Script = service.scripts.get(url.path, _missing)
             answer = script(asked)
             time.sleep(answer.delay)
             self.send_response(answer.status)

@@ -26,6 +26,7 @@ def settings_for(system: LocalSystem, settings: Mapping[str, str], **changes: st
         "SUPABASE_PUBLISHABLE_KEY": system.publishable_key,
         "SUPABASE_JWT_SECRET": system.jwt_secret,
         "APP_URL": system.api_url,
+        "STATE_DIR": str(system.state_dir),
         **changes,
     }
 

@@ -27,6 +27,7 @@ ATTEMPTS: dict[str, Attempt] = {
         f"/api/integrations/{row}", json={"credentials": {"api_key": "canary-of-mallory"}}
     ),
     "refresh the token": lambda http, row: http.post(f"/api/integrations/{row}/refresh-token"),
+    "revoke": lambda http, row: http.post(f"/api/integrations/{row}/revoke"),
     "delete": lambda http, row: http.delete(f"/api/integrations/{row}"),
     "reconnect": lambda http, row: http.post(
         "/api/integrations/oauth/initiate", json={"service_name": "scripted", "integration_id": row}

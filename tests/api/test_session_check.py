@@ -58,6 +58,7 @@ SENSITIVE: Final[Mapping[str, Attempt]] = {
     "finish in the app": lambda api, own: api.post(
         CALLBACK, json={"params": {"code": canaries.CODE, "state": own.states[0]}}
     ),
+    "revoke": lambda api, own: api.post(f"/api/integrations/{own.keyed}/revoke"),
     "delete": lambda api, own: api.delete(f"/api/integrations/{own.keyed}"),
 }
 BROWSER: Final[Mapping[str, Attempt]] = {
