@@ -180,6 +180,10 @@ class KeyRotationDatabase(Protocol):
         """Rows by the key id their credentials are sealed under."""
         ...
 
+    async def count_authorizations_by_key(self) -> Mapping[str, int]:
+        """Authorizations that have not expired, by the key id they are sealed under."""
+        ...
+
     async def list_sealed_under(
         self, key_id: str, after: IntegrationRef | None, limit: int
     ) -> tuple[IntegrationRef, ...]:

@@ -27,6 +27,7 @@ HOMES = {
     "psycopg": [
         "supabase_integrations/adapters/audits.py",
         "supabase_integrations/adapters/database_connection.py",
+        "supabase_integrations/adapters/explanation_store.py",
         "supabase_integrations/adapters/postgres_errors.py",
         "supabase_integrations/adapters/worker_",
         "supabase_integrations/local/",

@@ -10,6 +10,7 @@ from .integration_rows import Row, read
 from .worker_pool import NOBODY, WorkerPool, declaration
 
 _COUNT: Final = "select to_json(c) from integrations_private.count_integrations_by_key() as c"
+_COUNT_AUTHORIZATIONS: Final = "select to_json(c) from integrations_private.count_authorizations_by_key() as c"
 _LIST: Final = "select to_json(l) from integrations_private.list_integrations_sealed_under(%s, %s, %s, %s) as l"
 
 _PAGE_BYTES: Final = 4_000_000
@@ -109,6 +110,11 @@ class PostgresKeyRotationDatabase:
         """Rows by the key id their credentials are sealed under."""
         rows = await self._pool.values(NOBODY, _COUNT, repeatable=True)
         return dict(read(rows, lambda row: (str(row["key_id"]), int(row["integrations"]))))
+
+    async def count_authorizations_by_key(self) -> Mapping[str, int]:
+        """Authorizations that have not expired, by the key id they are sealed under."""
+        rows = await self._pool.values(NOBODY, _COUNT_AUTHORIZATIONS, repeatable=True)
+        return dict(read(rows, lambda row: (str(row["key_id"]), int(row["authorizations"]))))
 
     async def list_sealed_under(
         self, key_id: str, after: IntegrationRef | None, limit: int

@@ -9,9 +9,11 @@ from ..core.errors import IntegrationError
 from .audit import audit
 from .dev import dev
 from .doctor import doctor
+from .explain import explain
 from .generate_key import generate_key
 from .migrate import migrate
 from .migrations import migrations
+from .rotate_key import rotate_key
 from .serve import serve
 from .services import services
 from .worker import worker
@@ -23,7 +25,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (dev, serve, worker, migrate, generate_key, services, audit, doctor):
+for command in (dev, serve, worker, migrate, generate_key, services, audit, doctor, explain, rotate_key):
     app.command()(command)
 app.add_typer(migrations, name="migrations")
 

@@ -1,0 +1,141 @@
+"""What `integrations rotate-key` says: a bar on a terminal, a line now and then elsewhere, and what is left to do."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..core.key_use import KeyUse
+from ..use_cases.key_rotation import RotationReport
+
+_LINE_EVERY: Final = 5.0
+"""Seconds between two lines where there is no terminal."""
+_KEEP: Final = (
+    "Cookies and handles of authorizations live ten minutes: keep it that long after the last server and worker was"
+    " started with the new ENCRYPTION_KEY."
+)
+
+
+class RotationOutput:
+    """Writes to standard output. Names come from the database: nothing is read as markup."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, markup=False)
+
+    def uses(self, uses: Sequence[KeyUse]) -> None:
+        """What is sealed under which key."""
+        table = Table("Key", "", "Connections", "Authorizations", "Journal", box=box.SIMPLE)
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for use in uses:
+            counts = (use.connections, use.authorizations, use.replies)
+            table.add_row(use.key_id, use.role, *(f"{count:,}" for count in counts))
+        self._console.print(table)
+
+    def drop(self, key_id: str, uses: Sequence[KeyUse]) -> bool:
+        """Whether a retired key may be dropped, and how; or what still needs it."""
+        use = next((use for use in uses if use.key_id == key_id), None)
+        if use is None or not (use.is_known or use.is_used):
+            known = ", ".join(use.key_id for use in uses if use.is_known)
+            self._say(f"There is no key {key_id} here, and nothing is sealed under it. The keys here: {known}.")
+            return False
+        if use.is_primary:
+            self._say(f"{key_id} is the primary key: put another one into ENCRYPTION_KEY first, and rotate.")
+            return False
+        if use.is_used:
+            self._say(
+                f"{key_id} is in use: {use.connections:,} connections, {use.authorizations:,} authorizations under way"
+                f" and {use.replies:,} replies in the journal are sealed under it."
+            )
+            if not use.is_known:
+                self._say("It is not in this environment: add it to ENCRYPTION_KEYS_RETIRED, then rotate.")
+            elif use.connections:
+                self._say("Run `integrations rotate-key` first.")
+            else:
+                self._say("They end by themselves: run this again in ten minutes, with a worker on this machine.")
+            return False
+        self._say(f"Nothing is sealed under {key_id}, as far as the database and the journal of this machine tell.")
+        self._say(f"Remove it from ENCRYPTION_KEYS_RETIRED and restart. {_KEEP}")
+        self._say("Where servers run on several machines, run this on each: every machine has a journal of its own.")
+        return True
+
+    @contextmanager
+    def progress(self, uses: Sequence[KeyUse]) -> Iterator[Callable[[int], None]]:
+        """Show how far it is; the callable is told how many more rows were re-sealed."""
+        former = [use for use in uses if use.connections and not use.is_primary]
+        total = sum(use.connections for use in former if use.is_known)
+        names = ", ".join(f"{use.key_id} ({use.role}, {use.connections:,})" for use in former)
+        primary = next(use.key_id for use in uses if use.is_primary)
+        self._say(f"Sealing under key {primary}. Connections under other keys: {names or 'none'}.")
+        if not self._console.is_terminal:
+            yield _Lines(self._console, total)
+            return
+        columns = (TextColumn("re-sealed"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda count: bar.advance(task, count)
+
+    def finished(self, report: RotationReport, uses: Sequence[KeyUse]) -> bool:
+        """What was done and what is left; whether nothing is."""
+        self._say(f"Re-sealed {report.resealed:,} connections.")
+        self._unreadable(report)
+        if report.held:
+            self._say(
+                f"{report.held:,} connections were being refreshed, or have a new token in this machine's journal, for"
+                " two minutes. Run this again; a worker on this machine stores what its journal keeps."
+            )
+        former = [use for use in uses if not use.is_primary]
+        left = sum(use.connections for use in former)
+        written_since = left - report.unreadable - report.held
+        if written_since > 0:
+            self._say(
+                f"{written_since:,} connections were sealed under a former key meanwhile. Start every server and worker"
+                " with the new ENCRYPTION_KEY, then run this again."
+            )
+        for use in former:
+            if use.is_known and not use.is_used:
+                self._say(f"Nothing stored needs key {use.key_id} any more. `integrations rotate-key --drop` says when")
+                self._say(f"it may go. {_KEEP}")
+        return left == 0
+
+    def interrupted(self, report: RotationReport) -> None:
+        """It was asked to stop."""
+        self._say(f"Stopped after {report.resealed:,} connections. What was re-sealed stays so: run it again to go on.")
+
+    def _unreadable(self, report: RotationReport) -> None:
+        if not report.unreadable:
+            return
+        self._say(f"{report.unreadable:,} connections do not open and were left as they are:")
+        for row in report.unreadable_rows:
+            self._say(f"  user_id={row.ref.user_id} id={row.ref.id} {row.reason}")
+        if report.unreadable > len(report.unreadable_rows):
+            self._say(f"  and {report.unreadable - len(report.unreadable_rows):,} more.")
+        self._say(
+            "docs/encryption.md says what each reason means. `unknown_encryption_key`: add that key to"
+            " ENCRYPTION_KEYS_RETIRED and run this again. `unknown_service`: put the service back into the catalogue."
+            " Others: their users connect again, or the rows are deleted."
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line)
+
+
+class _Lines:
+    """Progress where nobody watches: a line every few seconds."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = 0
+        self._next = time.monotonic() + _LINE_EVERY
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _LINE_EVERY
+            self._console.print(f"{self._done:,} of {self._total:,}")
