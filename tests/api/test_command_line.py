@@ -109,6 +109,7 @@ def test_no_command_repeats_the_password_of_a_database(
         ({"ENVIRONMENT": None, "SUPABASE_SERVICE_ROLE_KEY": "canary"}, "SUPABASE_SERVICE_ROLE_KEY"),
         ({"SUPABASE_PUBLISHABLE_KEY": "sb_secret_canary"}, "SUPABASE_PUBLISHABLE_KEY"),
         ({"APP_URL": None}, "APP_URL"),
+        ({"STATE_DIR": "/dev/null"}, "STATE_DIR: /dev/null/journal cannot be used (Not a directory)"),
     ],
 )
 def test_serve_refuses_to_start_and_says_why(

@@ -176,7 +176,8 @@ def _make_private(path: Path, descriptor: int) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
-    reason = error.strerror or type(error).__name__
+    # Making a directory finds a file in its place where one asks for what it lacks: a directory.
+    reason = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
     return ConfigurationError(
         f"STATE_DIR: {path} cannot be used ({reason}). Set STATE_DIR to a directory on a local disk that this user can"
         " write to: new tokens are kept there until the database has them."

@@ -20,6 +20,7 @@ def serve(env_file: EnvFile = None) -> None:
 
     from integrations_api import create_app
 
+    from ..adapters.file_journal import check_state_dir
     from ..bounded_http import BoundedHttpProtocol
     from ..configuration import Configuration
     from ..logs import configure_logs
@@ -29,6 +30,8 @@ def serve(env_file: EnvFile = None) -> None:
     configuration = Configuration.from_environment(environment)
     if not configuration.settings.is_development:
         refuse_database_access(environment)
+    # Told here, with the reason: what fails once the server starts is logged without its message.
+    check_state_dir(configuration.settings.state_dir)
     app = create_app(configuration)
     listening = _listen(configuration.settings.host, configuration.settings.port)
     configure_logs()
