@@ -48,6 +48,7 @@ _STATUS: Final[Mapping[type[errors.IntegrationError], int]] = {
     errors.CallNotAllowedError: 403,
     errors.AuthUnavailableError: 503,
     errors.StoreUnavailableError: 503,
+    errors.JournalUnavailableError: 503,
     errors.SchemaMissingError: 503,
     encryption_errors.DecryptionError: 503,
     errors.TokenEndpointError: 502,
