@@ -67,6 +67,16 @@ class Disk:
         self.age(path, modified_at or self.clock.now())
         return path
 
+    def fill(self, count: int, size: int = 0) -> None:
+        """So many files under names of replies, which hold nothing."""
+        self.journal.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(self.journal, os.O_RDONLY)
+        for _ in range(count):
+            file = os.open(name_of(another()), os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=directory)
+            os.truncate(file, size)
+            os.close(file)
+        os.close(directory)
+
     @staticmethod
     def age(path: Path, modified_at: datetime) -> None:
         os.utime(path, (modified_at.timestamp(),) * 2)

@@ -36,10 +36,7 @@ def no_room_for_files() -> Iterator[None]:
 
 
 async def test_there_is_room_for_ten_thousand_replies_and_no_more(disk: Disk) -> None:
-    async with disk.open():
-        pass
-    for _ in range(MAX_FILES - 1):
-        disk.put(name_of(another()), b"")
+    disk.fill(MAX_FILES - 1)
 
     async with disk.open() as journal:
         assert await journal.has_room()
@@ -52,14 +49,11 @@ async def test_there_is_room_for_ten_thousand_replies_and_no_more(disk: Disk) ->
 
 
 async def test_there_is_room_for_64_mebibytes_and_no_more(disk: Disk) -> None:
-    async with disk.open():
-        pass
-    for _ in range(64 * 1024 * 1024 // LARGEST - 1):
-        os.truncate(disk.put(name_of(another()), b""), LARGEST)
+    disk.fill(64 * 1024 * 1024 // LARGEST - 1, LARGEST)
 
     async with disk.open() as journal:
         assert await journal.has_room()
-        os.truncate(disk.put(name_of(another()), b""), LARGEST)
+        disk.fill(1, LARGEST)
         assert await journal.has_room()
         disk.clock.moment += timedelta(seconds=10)
         assert not await journal.has_room()
@@ -67,11 +61,11 @@ async def test_there_is_room_for_64_mebibytes_and_no_more(disk: Disk) -> None:
 
 
 async def test_room_that_another_process_makes_is_seen(disk: Disk, journal: FileJournal) -> None:
-    files = [disk.put(name_of(another()), b"") for _ in range(MAX_FILES)]
+    disk.fill(MAX_FILES)
     disk.clock.moment += timedelta(seconds=10)
     assert not await journal.has_room()
 
-    files[0].unlink()
+    disk.files()[0].unlink()
     assert not await journal.has_room()
     disk.clock.moment += timedelta(seconds=10)
     assert await journal.has_room()
