@@ -188,7 +188,8 @@ class Refresher:
             await store.release_lease(row.id, owner)
             return leased
         if row.refresh_failures > seen.refresh_failures:
-            await store.reschedule(row.id, seen.next_refresh_at, lease_owner=owner)
+            # Not rescheduled: what was seen before the failure would end the wait that the failure ordered.
+            await store.release_lease(row.id, owner)
             raise ProviderUnavailableError
         return await self._renewal.renew(store, leased, owner, reason=decision.reason)
 

@@ -250,19 +250,22 @@ async def test_two_processes_that_find_a_token_expired_fail_once(world: World) -
     world.service.answers[TOKEN_URL] = lambda _: json_reply({}, 503)
     slow = world.database.as_user(caller)
     read = slow.get_sealed
+    waits_until = []
 
     async def read_then_somebody_fails(integration_id: UUID) -> SealedIntegration:
         sealed = await read(integration_id)
         slow.get_sealed = read  # type: ignore[method-assign]
         with pytest.raises(ProviderUnavailableError):
             await world.another_process().fresh(world.database.as_user(caller), row.id)
+        waits_until.append((await after(world, caller, row)).next_refresh_at)
         return sealed
 
     slow.get_sealed = read_then_somebody_fails  # type: ignore[method-assign]
     with pytest.raises(ProviderUnavailableError):
         await world.refresher.fresh(slow, row.id)
     assert len(world.service.asked(TOKEN_URL)) == 1
-    assert (await after(world, caller, row)).refresh_failures == 1
+    failed = await after(world, caller, row)
+    assert (failed.refresh_failures, [failed.next_refresh_at]) == (1, waits_until)
 
 
 async def test_a_claimed_row_is_renewed_under_the_workers_lease(world: World) -> None:
