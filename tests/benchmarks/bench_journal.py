@@ -51,8 +51,8 @@ def slow_disk(delay_ms: int) -> Iterator[None]:
     """Every fsync takes this much longer."""
     fsync = os.fsync
 
-    def slower(descriptor: "FileDescriptorLike") -> None:
-        fsync(descriptor)
+    def slower(fd: "FileDescriptorLike") -> None:
+        fsync(fd)
         time.sleep(delay_ms / 1000)
 
     os.fsync = slower if delay_ms else fsync
