@@ -1,6 +1,7 @@
 """Disconnecting: what the service is told, what is left in the row, and what must not stand in a deletion's way."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -31,6 +32,7 @@ from supabase_integrations.core.models import Caller, Integration, IntegrationCh
 from supabase_integrations.core.revocation import RevocationOutcome
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.use_cases.connections import Connection, Connections
+from supabase_integrations.use_cases.revoker import Revoker
 from tests.unit.conftest import EXTRA_SERVICES, World, token_reply
 from tests.unit.fakes import START, FakeStore, form_of, json_reply
 
@@ -228,7 +230,7 @@ async def test_a_service_that_does_not_answer_is_given_up(world: World, monkeypa
     row = await connected(world, caller)
     monkeypatch.setattr(world.service, "send", silent)
     with pytest.raises(ProviderUnavailableError, match="in time"):
-        await world.user(caller).revoke_token(row.id)
+        await asyncio.wait_for(world.user(caller).revoke_token(row.id), 5)
     after, envelope = stored(world, row)
     assert (after.last_error_code, envelope is None, after.refresh_lease_owner) == (FAILED, False, None)
 
@@ -237,6 +239,51 @@ async def silent(_: HttpRequest) -> HttpReply:
     """A service that takes a request and never answers."""
     await asyncio.Event().wait()
     raise AssertionError
+
+
+async def test_a_renewal_and_the_telling_share_the_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = world.caller()
+    row = await connected(world, caller, "granting")
+    world.clock.moment += timedelta(hours=2)
+    send = world.service.send
+
+    async def slow_then_silent(request: HttpRequest) -> HttpReply:
+        if request.url == UNINSTALL:
+            return await silent(request)
+        await asyncio.sleep(0.8)
+        return await send(request)
+
+    monkeypatch.setattr(world.service, "send", slow_then_silent)
+    revoker = Revoker(
+        world.catalogue,
+        world.clients,
+        world.vault,
+        world.service,
+        world.clock,
+        journal=world.journal,
+        refresher=world.refresher,
+        patience=timedelta(seconds=1),
+    )
+    started = time.monotonic()
+    with pytest.raises(ProviderUnavailableError):
+        await revoker.revoke(world.database.as_user(caller), row.id)
+    assert 0.9 < time.monotonic() - started < 1.5
+
+
+async def test_credentials_that_somebody_replaced_meanwhile_are_not_thrown_away(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+
+    def overtaken(_: HttpRequest) -> HttpReply:
+        sealed = world.database.rows[caller.user_id, row.id]
+        newer = replace(sealed.integration, credential_version=2, refresh_lease_owner=None)
+        world.database.rows[caller.user_id, row.id] = replace(sealed, integration=newer)
+        return HttpReply(200)
+
+    world.service.answers[DEMO_REVOCATION] = overtaken
+    with pytest.raises(IntegrationBusyError):
+        await world.user(caller).revoke_token(row.id)
+    assert stored(world, row)[1] is not None
 
 
 async def test_a_token_the_service_no_longer_knows_is_revoked(world: World) -> None:
@@ -583,6 +630,23 @@ async def test_an_outage_keeps_the_row_so_that_the_deletion_can_be_tried_again(
     world.clock.moment += timedelta(minutes=2)
     await world.user(caller).delete(row.id)
     assert world.database.rows == {}
+
+
+async def test_an_outage_before_the_service_was_told_keeps_row_and_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is over by the time of the deletion; had that gone on, the token would live on with nobody to end it."""
+    caller = world.caller()
+    row = await connected(world, caller)
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(FakeStore, "take_lease", away)
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).delete(row.id)
+    assert stored(world, row) == (row, stored(world, row)[1])
+    assert world.service.asked(DEMO_REVOCATION) == []
 
 
 async def test_deleting_a_revoked_connection_asks_nobody_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
