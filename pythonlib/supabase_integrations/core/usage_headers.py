@@ -80,7 +80,7 @@ def _hubspot(headers: Headers, account: str, now: datetime) -> Iterator[Slowdown
     most = _number(headers.get("x-hubspot-ratelimit-max"))
     left = _number(headers.get("x-hubspot-ratelimit-remaining"))
     interval = _number(headers.get("x-hubspot-ratelimit-interval-milliseconds"))
-    if not most or left is None or not interval or left > most * (1 - CALM):
+    if not most or left is None or not interval or most - left < most * CALM:
         return
     yield Slowdown(interval / 1000 / (most if left > 0 else 1), account)
 

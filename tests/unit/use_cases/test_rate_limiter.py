@@ -1,0 +1,475 @@
+"""What callers of the limiter see, on a virtual clock."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from supabase_integrations.core.errors import InvalidValueError, RateLimitedError, UnknownServiceError
+from supabase_integrations.core.service_kinds import LimitScope
+from supabase_integrations.core.start_log import MARGIN
+from supabase_integrations.use_cases.batch import Failed, Progress, Succeeded
+from supabase_integrations.use_cases.rate_limiter import SWEEP_INTERVAL, RateLimiter
+from tests.unit.conftest import load
+from tests.unit.virtual_time import clock, run
+
+WINDOW = 1.0 - MARGIN
+"""With its margin one second."""
+
+
+class RefusedError(Exception):
+    """What a client raises for HTTP 429."""
+
+    status = 429
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class Log:
+    """Remembers when which call started."""
+
+    def __init__(self) -> None:
+        self.began = clock()
+        self.starts: list[tuple[str, float]] = []
+
+    def call(self, name: str, *errors: Exception, takes: float = 0.0) -> Callable[[], Awaitable[str]]:
+        """A function that fails with these errors in turn, then returns its name."""
+        left = list(errors)
+
+        async def fn() -> str:
+            self.starts.append((name, round(clock() - self.began, 6)))
+            await asyncio.sleep(takes)
+            if left:
+                raise left.pop(0)
+            return name
+
+        return fn
+
+
+def limiter(requests: int = 1, *, per: LimitScope = LimitScope.ACCOUNT, **rules: Any) -> RateLimiter:
+    made = RateLimiter([], clock=clock, random=Random(1))
+    made.set_config("crm", max_requests=requests, window=WINDOW, per=per, **rules)
+    return made
+
+
+async def all_of(*calls: Awaitable[object]) -> list[object]:
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def wait_of(error: object) -> float:
+    assert isinstance(error, RateLimitedError)
+    return round(error.retry_after.total_seconds(), 6)
+
+
+def test_calls_beyond_the_limit_wait_for_the_window() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(2)
+        assert await all_of(*(crm.throttle("crm", log.call(name)) for name in "abcde")) == [*"abcde"]
+        assert log.starts == [("a", 0.0), ("b", 0.0), ("c", 1.0), ("d", 1.0), ("e", 2.0)]
+
+    run(main())
+
+
+def test_an_idle_key_never_waits_behind_a_busy_one() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        busy = [crm.throttle("crm", log.call("busy"), account="1") for _ in range(5)]
+        await all_of(*busy, crm.throttle("crm", log.call("idle"), account="2"))
+        assert ("idle", 0.0) in log.starts
+
+    run(main())
+
+
+def test_an_app_s_limit_is_one_for_all_accounts() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, per=LimitScope.SERVICE)
+        await all_of(*(crm.throttle("crm", log.call(name), account=name) for name in "abc"))
+        assert log.starts == [("a", 0.0), ("b", 1.0), ("c", 2.0)]
+        assert crm.key_count == 1
+
+    run(main())
+
+
+def test_a_late_event_loop_does_not_bunch_calls() -> None:
+    """Calls are counted when they start: one that starts late moves those after it."""
+
+    async def main() -> None:
+        log, crm = Log(), limiter(2)
+        loop = asyncio.get_running_loop()
+
+        def stall() -> None:
+            loop._virtual.now += 0.7  # type: ignore[attr-defined]
+
+        loop.call_at(log.began + 0.999, stall)
+        await all_of(*(crm.throttle("crm", log.call(name)) for name in "abcdef"))
+        moments = [start for _, start in log.starts]
+        assert moments[2] > 1.6
+        assert all(later - first >= WINDOW for first, later in zip(moments, moments[2:], strict=False))
+
+    run(main())
+
+
+def test_a_full_line_refuses_with_the_wait() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, max_queue=2)
+        ended = await all_of(*(crm.throttle("crm", log.call(name)) for name in "abcd"))
+        assert ended[:3] == [*"abc"]
+        assert wait_of(ended[3]) == 3.0
+
+    run(main())
+
+
+def test_a_line_that_is_off_refuses_what_cannot_start_at_once() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, queue_enabled=False)
+        ended = await all_of(*(crm.throttle("crm", log.call(name)) for name in "ab"))
+        assert ended[0] == "a"
+        assert wait_of(ended[1]) == 1.0
+        await asyncio.sleep(1)
+        assert await crm.throttle("crm", log.call("c")) == "c"
+
+    run(main())
+
+
+def test_who_would_wait_too_long_is_told_at_once() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, timeout=2.5)
+        ended = await all_of(*(crm.throttle("crm", log.call(name)) for name in "abcd"))
+        assert (ended[:3], wait_of(ended[3])) == ([*"abc"], 3.0)
+        began = clock()
+        with pytest.raises(RateLimitedError):
+            await crm.throttle("crm", log.call("e"), max_wait=0.5)
+        assert clock() == began
+
+    run(main())
+
+
+def test_one_call_may_wait_longer_than_the_rules_say() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, timeout=0)
+        await crm.throttle("crm", log.call("a"))
+        assert await crm.throttle("crm", log.call("b"), max_wait=None) == "b"
+
+    run(main())
+
+
+def test_a_penalty_slows_its_key_and_no_other() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        crm.penalise("crm", "1", 3)
+        crm.penalise("crm", "1", timedelta(seconds=2))
+        await all_of(*(crm.throttle("crm", log.call(account), account=account) for account in "12"))
+        assert log.starts == [("2", 0.0), ("1", 3.0)]
+
+    run(main())
+
+
+def test_a_penalty_refuses_those_it_makes_too_late_and_keeps_the_rest() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1, timeout=5)
+        patient = asyncio.gather(
+            crm.throttle("crm", log.call("a")),
+            crm.throttle("crm", log.call("b"), max_wait=2),
+            crm.throttle("crm", log.call("c")),
+            return_exceptions=True,
+        )
+        await asyncio.sleep(0.5)
+        crm.penalise("crm", "", 3)
+        ended = await patient
+        assert (ended[0], wait_of(ended[1]), ended[2]) == ("a", 3.0, "c")
+        assert log.starts == [("a", 0.0), ("c", 3.5)]
+
+    run(main())
+
+
+def test_a_penalty_of_the_service_holds_for_accounts_that_come_later() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        crm.penalise_service("crm", 2)
+        await crm.throttle("crm", log.call("late"), account="new")
+        assert log.starts == [("late", 2.0)]
+
+    run(main())
+
+
+def test_headers_slow_the_account_that_was_called() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        crm.observe("crm", "1", {"x-shopify-shop-api-call-limit": "38/40"})
+        await all_of(*(crm.throttle("crm", log.call(account), account=account) for account in "12"))
+        assert log.starts == [("2", 0.0), ("1", 3.0)]
+
+    run(main())
+
+
+def test_the_app_s_usage_slows_every_account() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        crm.observe("crm", "1", {"x-app-usage": '{"call_count": 90}'})
+        await crm.throttle("crm", log.call("2"), account="2")
+        assert log.starts == [("2", 30.0)]
+
+    run(main())
+
+
+def test_a_refused_call_is_tried_again_when_the_service_says() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        assert await crm.throttle("crm", log.call("a", RefusedError(4), RefusedError(0))) == "a"
+        assert log.starts == [("a", 0.0), ("a", 4.0), ("a", 4.0)]
+
+    run(main())
+
+
+def test_a_refused_call_keeps_its_place_and_its_key_waits_with_it() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(2)
+        await all_of(
+            crm.throttle("crm", log.call("a", RefusedError(4), takes=0.1)),
+            crm.throttle("crm", log.call("b", RefusedError(3))),
+            *(crm.throttle("crm", log.call(name)) for name in "cd"),
+            crm.throttle("crm", log.call("other"), account="other"),
+        )
+        assert log.starts == [
+            *(("a", 0.0), ("b", 0.0), ("other", 0.0)),
+            *(("a", 4.1), ("b", 4.1), ("c", 5.1), ("d", 5.1)),
+        ]
+
+    run(main())
+
+
+def test_a_refusal_without_a_wait_slows_the_key_all_the_same() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        await crm.throttle("crm", log.call("a", RefusedError()))
+        assert 0.5 <= log.starts[1][1] <= 1.0
+
+    run(main())
+
+
+def test_a_call_that_is_always_refused_fails_with_the_service_s_error() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(9, max_retries=2)
+        with pytest.raises(RefusedError):
+            await crm.throttle("crm", log.call("a", *(RefusedError(1) for _ in range(9))))
+        assert [start for _, start in log.starts] == [0.0, 1.0, 2.0]
+
+    run(main())
+
+
+def test_all_attempts_together_wait_no_longer_than_allowed() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(9, timeout=10, max_retries=9)
+        with pytest.raises(RefusedError):
+            await crm.throttle("crm", log.call("a", *(RefusedError(4) for _ in range(9))))
+        assert [start for _, start in log.starts] == [0.0, 4.0, 8.0]
+
+    run(main())
+
+
+def test_a_refusal_for_long_fails_at_once_and_slows_those_who_come() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(9)
+        with pytest.raises(RefusedError):
+            await crm.throttle("crm", log.call("a", RefusedError(3600)))
+        with pytest.raises(RateLimitedError) as refused:
+            await crm.throttle("crm", log.call("b"))
+        assert wait_of(refused.value) == 3600.0
+        assert len(log.starts) == 1
+
+    run(main())
+
+
+def test_other_errors_are_the_caller_s() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(9)
+        with pytest.raises(ValueError):
+            await crm.throttle("crm", log.call("a", ValueError()))
+        assert len(log.starts) == 1
+
+    run(main())
+
+
+def test_cancelled_while_refused_leaves_the_line_to_the_others() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        first = asyncio.create_task(crm.throttle("crm", log.call("a", RefusedError(5))))
+        second = asyncio.create_task(crm.throttle("crm", log.call("b")))
+        await asyncio.sleep(1)
+        first.cancel()
+        assert await second == "b"
+        assert log.starts == [("a", 0.0), ("b", 5.0)]
+
+    run(main())
+
+
+def test_cancelled_at_the_moment_of_being_let_go_the_next_one_goes() -> None:
+    """The timer lets `b` go and `b` is cancelled before the event loop comes to it: its place is `c`'s at once."""
+
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        tasks = [asyncio.create_task(crm.throttle("crm", log.call(name))) for name in "abc"]
+        granted: list[int] = []
+
+        def cancel() -> None:
+            granted.append(crm._queue("crm", "")._granted)
+            tasks[1].cancel()
+
+        # Within the clock's resolution: the loop runs it right after the timer that lets b go.
+        asyncio.get_running_loop().call_at(log.began + 1 + 1e-10, cancel)
+        await all_of(*tasks)
+        assert granted == [1]
+        assert log.starts == [("a", 0.0), ("c", 1.0)]
+
+    run(main())
+
+
+def test_rules_change_for_those_who_wait() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        tasks = [asyncio.create_task(crm.throttle("crm", log.call(name))) for name in "abcd"]
+        await asyncio.sleep(0.5)
+        crm.set_config("crm", max_requests=3)
+        await all_of(*tasks)
+        assert log.starts == [("a", 0.0), ("b", 0.5), ("c", 0.5), ("d", 1.0)]
+
+    run(main())
+
+
+def test_a_mistake_in_the_rules_changes_nothing() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        with pytest.raises(InvalidValueError):
+            crm.set_config("crm", max_requests=0, queue_enabled=False)
+        assert await all_of(*(crm.throttle("crm", log.call(name)) for name in "ab")) == ["a", "b"]
+
+    run(main())
+
+
+def test_an_unknown_service_is_refused() -> None:
+    async def main() -> None:
+        with pytest.raises(UnknownServiceError):
+            await limiter().throttle("cmr", Log().call("a"))
+        with pytest.raises(UnknownServiceError):
+            await limiter().throttle_batch("cmr", ["a"], lambda name: Log().call(name)())
+        with pytest.raises(UnknownServiceError):
+            limiter().penalise("cmr", "", 1)
+
+    run(main())
+
+
+def test_the_catalogue_s_limits_hold_without_any_configuration() -> None:
+    async def main() -> None:
+        log, services = Log(), RateLimiter(load(), clock=clock)
+        calls = [services.throttle("hubspot", log.call("a"), account="portal") for _ in range(111)]
+        await all_of(*calls, services.throttle("demo_crm", log.call("unlimited")))
+        assert sum(start == 0.0 for _, start in log.starts) == 111
+        assert log.starts[-1] == ("a", 10.0 + MARGIN)
+
+    run(main())
+
+
+def test_a_key_is_forgotten_when_its_window_is_over_and_not_before() -> None:
+    async def main() -> None:
+        crm = RateLimiter([], clock=clock)
+        crm.set_config("crm", max_requests=1, window=2.5 * SWEEP_INTERVAL, per=LimitScope.ACCOUNT, timeout=None)
+        for number in range(3_000):
+            await crm.acquire("crm", account=str(number))
+        await asyncio.sleep(2.4 * SWEEP_INTERVAL)
+        assert crm.key_count == 3_000
+        crm.penalise("crm", "0", 10 * SWEEP_INTERVAL)
+        await asyncio.sleep(4 * SWEEP_INTERVAL)
+        assert crm.key_count == 1
+        began = clock()
+        await crm.acquire("crm", account="0")
+        assert clock() - began == pytest.approx(6 * SWEEP_INTERVAL)
+        await asyncio.sleep(5 * SWEEP_INTERVAL)
+        assert crm.key_count == 0
+
+    run(main())
+
+
+def test_a_batch_answers_in_order_and_loses_nothing_to_one_bad_item() -> None:
+    async def main() -> None:
+        seen: list[Progress] = []
+
+        async def fn(item: int) -> str:
+            await asyncio.sleep(1 / item)
+            if item == 3:
+                raise ValueError
+            return str(item)
+
+        crm = limiter(10)
+        outcomes = await crm.throttle_batch("crm", range(1, 6), fn, concurrency=5, on_progress=seen.append)
+        assert [outcome.item for outcome in outcomes] == [1, 2, 3, 4, 5]
+        assert outcomes[0] == Succeeded(1, "1")
+        assert isinstance(outcomes[2], Failed)
+        assert isinstance(outcomes[2].error, ValueError)
+        assert [(progress.done, progress.total) for progress in seen] == [(done, 5) for done in range(1, 6)]
+        assert seen[-1].failed == 1
+
+    run(main())
+
+
+def test_a_batch_waits_as_long_as_it_takes_and_keeps_its_concurrency() -> None:
+    async def main() -> None:
+        under_way, most = 0, 0
+
+        async def fn(item: int) -> int:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(20)
+            under_way -= 1
+            return item
+
+        crm = limiter(1, timeout=1, max_queue=3)
+        outcomes = await crm.throttle_batch("crm", range(50), fn, concurrency=4)
+        assert outcomes == [Succeeded(item, item) for item in range(50)]
+        assert most == 4
+
+    run(main())
+
+
+def test_a_batch_that_is_cancelled_stops_all_it_began() -> None:
+    async def main() -> None:
+        ended = 0
+
+        async def fn(item: int) -> None:
+            nonlocal ended
+            try:
+                await asyncio.sleep(100)
+            finally:
+                ended += 1
+
+        crm = limiter(10)
+        batch = asyncio.create_task(crm.throttle_batch("crm", range(100), fn, concurrency=3))
+        await asyncio.sleep(1)
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+        assert ended == 3
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+def test_a_progress_hook_that_fails_ends_the_batch() -> None:
+    async def main() -> None:
+        async def fn(item: int) -> int:
+            await asyncio.sleep(item)
+            return item
+
+        def broken(_: Progress) -> None:
+            raise RuntimeError("hook")
+
+        with pytest.raises(RuntimeError, match="hook"):
+            await limiter(10).throttle_batch("crm", range(1, 9), fn, on_progress=broken)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
