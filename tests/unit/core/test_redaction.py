@@ -1,0 +1,139 @@
+"""Secrets in streams: found in every spelling, wherever the parts are cut, and nothing else is touched."""
+
+import html
+import json
+import urllib.parse
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supabase_integrations.core.redaction import MASK, SHORTEST, Redactor
+from supabase_integrations.core.secret import SecretStr
+
+TOKEN = "EAAB-canary/_~.token+with=every&kind%41of <\"character'>"
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "quoted": lambda text: urllib.parse.quote(text, safe=""),
+    "quoted, small letters": lambda text: urllib.parse.quote(text, safe="").replace("%2F", "%2f").replace("%3C", "%3c"),
+    "quoted in a path": urllib.parse.quote,
+    "quoted in a form": urllib.parse.quote_plus,
+    "quoted twice": lambda text: urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""),
+    "quoted three times": lambda text: urllib.parse.quote(
+        urllib.parse.quote(urllib.parse.quote(text, safe=""), safe=""), safe=""
+    ),
+    "every byte quoted": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON with slashes escaped": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "JSON, all escaped": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+    "HTML": html.escape,
+    "HTML, all escaped": lambda text: "".join(f"&#x{ord(character):x};" for character in text),
+    "HTML, decimal": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "quoted in JSON": lambda text: json.dumps(urllib.parse.quote(text, safe=""))[1:-1].replace("/", "\\/"),
+}
+
+
+def streamed(secrets: list[str], parts: list[bytes]) -> bytes:
+    redactor = Redactor([SecretStr(secret) for secret in secrets])
+    return b"".join([*(redactor.feed(part) for part in parts), redactor.finish()])
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    ordered = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(ordered)]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
+def test_every_spelling_is_found_however_it_is_cut(spelling: str, size: int) -> None:
+    text = f'{{"next": "https://api.example/x?access_token={SPELLINGS[spelling](TOKEN)}", "n": "100%25"}}'.encode()
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    assert streamed([TOKEN], parts) == b'{"next": "https://api.example/x?access_token=[redacted]", "n": "100%25"}'
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_found_in_the_middle_of_much_else(spelling: str) -> None:
+    filler = b'{"name": "Ada", "url": "https:\\/\\/example.com\\/?q=a%20b%3D&amp;c"}' * 2_000
+    whole = filler + SPELLINGS[spelling](TOKEN).encode() + filler
+    parts = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
+    assert streamed([TOKEN], parts) == filler + MASK + filler
+
+
+secrets_given = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=8), max_size=3)
+fillers = st.binary(max_size=40)
+
+
+@given(secrets=secrets_given, filler=fillers, places=st.lists(st.integers(0, 10_000), max_size=8), data=st.data())
+def test_a_stream_loses_what_the_whole_text_loses(
+    secrets: list[str], filler: bytes, places: list[int], data: st.DataObject
+) -> None:
+    """Secrets and beginnings of them, in any spelling, between anything else."""
+    pieces = [filler]
+    for _ in range(data.draw(st.integers(0, 4)) if secrets else 0):
+        secret, spelling = data.draw(st.sampled_from(secrets)), data.draw(st.sampled_from(list(SPELLINGS.values())))
+        written = spelling(secret).encode()
+        pieces += [written[: data.draw(st.integers(0, len(written)))], data.draw(fillers), written]
+    text = b"".join(pieces)
+    redactor = Redactor([SecretStr(secret) for secret in secrets])
+    cleaned = streamed(secrets, cut(text, places))
+    assert cleaned == redactor.whole(text)
+    for secret in secrets:
+        assert secret.encode() not in cleaned or secret.encode() in MASK
+
+
+alphabet = st.sampled_from([b"a", b"b", b"%", b"2", b"5", b"6", b"1", b"\\", b"/", b"u", b"0", b"&", b"#", b";", b"x"])
+
+
+@given(text=st.lists(alphabet, max_size=60).map(b"".join), places=st.lists(st.integers(0, 60), max_size=6))
+def test_cuts_within_escapes_change_nothing(text: bytes, places: list[int]) -> None:
+    secrets = ["aabbaabb", "bb/aa%bba", "a&a&a&a&a"]
+    assert streamed(secrets, cut(text, places)) == Redactor(map(SecretStr, secrets)).whole(text)
+
+
+@given(text=st.binary(max_size=300), places=st.lists(st.integers(0, 300), max_size=5))
+def test_other_bytes_pass_as_they_are(text: bytes, places: list[int]) -> None:
+    assert streamed([TOKEN, "another-canary"], cut(text, places)) == text
+
+
+def test_the_longer_of_two_secrets_leaves_nothing_behind() -> None:
+    pair, password = "ada-canary:canary-password", "canary-password"
+    text = f"{pair} {password}".encode()
+    for at in range(len(text)):
+        assert streamed([password, pair], [text[:at], text[at:]]) == b"[redacted] [redacted]"
+
+
+def test_events_are_not_held_back() -> None:
+    redactor = Redactor([SecretStr(TOKEN)])
+    assert redactor.feed(b'data: {"n": 1}\n\n') == b'data: {"n": 1}\n\n'
+    assert redactor.feed(b"data: " + TOKEN[:20].encode()) == b"data: "
+    assert redactor.feed(b" was not it\n\n") == TOKEN[:20].encode() + b" was not it\n\n"
+
+
+begun = st.sampled_from([b"a", b"%61", b"\\u0061", b"&#97;", b"%2525", b"%", b"\\u00"])
+
+
+@given(st.lists(st.tuples(begun, st.integers(1, 2_000)), max_size=20))
+def test_what_is_held_back_stays_small(parts: list[tuple[bytes, int]]) -> None:
+    """A text that may go on as the secret at every place, and never does."""
+    longest_escape = 10
+    redactor = Redactor([SecretStr("a" * 399 + "b")])
+    fed = passed = 0
+    for piece, times in parts:
+        fed += len(piece) * times
+        passed += len(redactor.feed(piece * times))
+        assert 0 <= fed - passed <= 400 * longest_escape
+    assert passed + len(redactor.finish()) == fed
+
+
+def test_short_secrets_are_left() -> None:
+    short = "a" * (SHORTEST - 1)
+    assert streamed([short], [short.encode()]) == short.encode()
+
+
+def test_headers_are_cleaned_too() -> None:
+    redactor = Redactor([SecretStr(TOKEN)])
+    link = f'<https://api.example/?page_info=é&access_token={urllib.parse.quote(TOKEN)}>; rel="next"'
+    assert redactor.text(link) == '<https://api.example/?page_info=é&access_token=[redacted]>; rel="next"'
