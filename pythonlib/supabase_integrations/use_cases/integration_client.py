@@ -8,7 +8,7 @@ The token is renewed by itself, also while a client is in use for hours. Nothing
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import orjson
@@ -19,9 +19,7 @@ from ..core.errors import (
     InvalidValueError,
     ReauthorizationRequiredError,
     ServiceError,
-    ServiceRateLimitedError,
 )
-from ..core.http_messages import retry_after
 from ..core.models import Integration
 from ..core.outgoing_headers import app_headers
 from ..core.outgoing_path import QueryParams
@@ -31,15 +29,13 @@ from ..core.service_reply import ServiceReply, joined
 from ..port_service_http import RequestBody
 from .open_connections import Door, OpenConnection
 from .retry import retry_if
-from .service_calls import Answer, Call, ServiceCalls, collected
+from .service_calls import Answer, Call, ServiceCalls
+from .whole_replies import require_success, whole
 
 T = TypeVar("T")
 
-MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""Of a reply that is held as a whole; larger ones are for `stream`."""
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 _ACCEPT: Final = "application/json, */*;q=0.5"
-_MAX_ERROR_BYTES: Final = 64 * 1024
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -48,18 +44,14 @@ Check: TypeAlias = Callable[[ServiceReply], None]
 
 
 class CallOptions(TypedDict, total=False):
-    """The keyword arguments of `IntegrationClient.stream`, which are those of `request` without `check`."""
+    """The keyword arguments of `IntegrationClient.request` and `stream`."""
 
     json: Any
     content: RequestBody
     params: QueryParams | None
     headers: Mapping[str, str] | None
     idempotency_key: str | None
-
-
-class CheckedCallOptions(CallOptions, total=False):
-    """The keyword arguments of `IntegrationClient.request`."""
-
+    is_read: bool
     check: Check | None
 
 
@@ -117,27 +109,27 @@ class IntegrationClient:
         """Start no call of this account within so many seconds, for what a service says in a body of its own."""
         self._calls.limiter.penalise(self.service.name, self.account, wait)
 
-    async def get(self, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def get(self, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """GET, see `request`."""
         return await self.request("GET", path, **options)
 
-    async def post(self, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def post(self, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """POST, see `request`. Without an idempotency key it is repeated only where the service refused it unread."""
         return await self.request("POST", path, **options)
 
-    async def put(self, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def put(self, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """PUT, see `request`."""
         return await self.request("PUT", path, **options)
 
-    async def patch(self, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def patch(self, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """PATCH, see `request`. Repeated as POST is."""
         return await self.request("PATCH", path, **options)
 
-    async def delete(self, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def delete(self, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """DELETE, see `request`."""
         return await self.request("DELETE", path, **options)
 
-    async def request(self, method: str, path: str, **options: Unpack[CheckedCallOptions]) -> ServiceReply:
+    async def request(self, method: str, path: str, **options: Unpack[CallOptions]) -> ServiceReply:
         """Call the service and return its whole reply, of a status below 400; redirects are not followed.
 
         Args:
@@ -147,7 +139,9 @@ class IntegrationClient:
             params: of the query; a list becomes one parameter for each of its values.
             headers: further ones. The client writes those that authorize and frame the request.
             idempotency_key: sent as `Idempotency-Key`; a POST with one is repeated like a GET.
-            check: looks at every reply first, and may raise: ServiceRateLimitedError queues the call again.
+            is_read: says of a POST that it only asks, as a search does: it is repeated like a GET.
+            check: looks at every reply first (with `stream`, at a refusal) and may raise: ServiceRateLimitedError
+                queues the call again, CredentialsRejectedError renews the token as a 401 does.
 
         Raises:
             InvalidValueError: the path, a header or a body is not one that can be sent.
@@ -159,21 +153,20 @@ class IntegrationClient:
             ProviderUnavailableError: no whole reply came.
             ReplyTooLargeError: more than 64 MiB came; use `stream`.
         """
-        check = options.pop("check", None)
-        call = self._call(method, path, options)
+        check, call = options.get("check"), self._call(method, path, options)
 
         async def attempt(number: int) -> ServiceReply:
-            answer = await self._calls.send(self._door, call, attempt=number)
-            try:
-                reply = await _whole(answer)
-            finally:
-                await answer.exchange.close()
-            if check is not None:
-                check(reply)
-            _require_success(answer, reply, self._calls.clock.now())
+            answer, reply = await self._exchange(call, number)
+            if check is not None and reply.status != 401:
+                try:
+                    check(reply)
+                except CredentialsRejectedError:
+                    answer, reply = await self._exchange_renewed(call, number, answer)
+                    _check_again(check, reply)
+            require_success(answer, reply, self._calls.clock.now())
             return reply
 
-        return await self._repeatedly(call, attempt)
+        return await self._repeatedly(call, attempt, is_read=options.get("is_read", False))
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **options: Unpack[CallOptions]) -> AsyncIterator[StreamedReply]:
@@ -181,18 +174,21 @@ class IntegrationClient:
 
         Repeated is what fails before the reply's head has come.
         """
-        call = self._call(method, path, options)
+        check, call = options.get("check"), self._call(method, path, options)
 
         async def attempt(number: int) -> Answer:
             answer = await self._calls.send(self._door, call, attempt=number)
             if answer.exchange.status >= 400:
                 try:
-                    _require_success(answer, await _whole(answer), self._calls.clock.now())
+                    reply = await whole(answer)
                 finally:
                     await answer.exchange.close()
+                if check is not None and reply.status != 401:
+                    check(reply)
+                require_success(answer, reply, self._calls.clock.now())
             return answer
 
-        answer = await self._repeatedly(call, attempt)
+        answer = await self._repeatedly(call, attempt, is_read=options.get("is_read", False))
         try:
             yield StreamedReply(answer)
         finally:
@@ -219,9 +215,27 @@ class IntegrationClient:
             sent.setdefault("content-type", "application/json")
         return Call(method.upper(), path, options.get("params"), sent, content)
 
-    async def _repeatedly(self, call: Call, attempt: Callable[[int], Awaitable[T]]) -> T:
+    async def _exchange(self, call: Call, number: int) -> tuple[Answer, ServiceReply]:
+        answer = await self._calls.send(self._door, call, attempt=number)
+        try:
+            return answer, await whole(answer)
+        finally:
+            await answer.exchange.close()
+
+    async def _exchange_renewed(self, call: Call, number: int, refusal: Answer) -> tuple[Answer, ServiceReply]:
+        """Once more with a renewed token, where a service refuses one in another way than with 401."""
+        refused = refusal.connection
+        if not isinstance(refused.opened.payload.credentials, OAuthCredentials):
+            raise CredentialsRejectedError
+        renewed = await self._calls.connections.renewed(self._door, refused)
+        if not call.is_repeatable:
+            raise ServiceError(refusal.exchange.status)
+        await self._calls.limiter.acquire(renewed.service.name, account=renewed.account)
+        return await self._exchange(call, number)
+
+    async def _repeatedly(self, call: Call, attempt: Callable[[int], Awaitable[T]], *, is_read: bool) -> T:
         """Take turns with the account's other calls, and try again what may be tried again."""
-        attempts = 0
+        attempts, has_key = 0, IDEMPOTENCY_KEY in call.headers
 
         async def counted() -> T:
             nonlocal attempts
@@ -240,40 +254,14 @@ class IntegrationClient:
             return (
                 call.is_repeatable
                 and not is_throttled(error)
-                and may_repeat(call.method, error, has_idempotency_key=IDEMPOTENCY_KEY in call.headers)
+                and may_repeat("GET" if is_read else call.method, error, has_idempotency_key=has_key)
             )
 
         return await retry_if(in_turn, again, sleep=self._calls.clock.sleep)
 
 
-async def _whole(answer: Answer) -> ServiceReply:
-    is_error = answer.exchange.status >= 400
-    if is_error:
-        body = await _beginning(answer.exchange.chunks(), _MAX_ERROR_BYTES)
-    else:
-        body = await collected(answer.exchange.chunks(), MAX_REPLY_BYTES)
-    return ServiceReply(answer.exchange.status, joined(answer.exchange.headers), body)
-
-
-async def _beginning(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) >= max_bytes:
-            break
-    return bytes(body[:max_bytes])
-
-
-def _require_success(answer: Answer, reply: ServiceReply, now: datetime) -> None:
-    if reply.status < 400:
-        return
-    wait = retry_after(reply.headers, now)
-    if reply.status == 401:
-        if answer.was_renewed:
-            raise ServiceError(401, body=reply.body)
-        if isinstance(answer.connection.opened.payload.credentials, OAuthCredentials):
-            raise ReauthorizationRequiredError
-        raise CredentialsRejectedError
-    if reply.status == 429:
-        raise ServiceRateLimitedError(body=reply.body, retry_after=wait)
-    raise ServiceError(reply.status, body=reply.body, retry_after=wait)
+def _check_again(check: Check, reply: ServiceReply) -> None:
+    try:
+        check(reply)
+    except CredentialsRejectedError:
+        raise ReauthorizationRequiredError from None
