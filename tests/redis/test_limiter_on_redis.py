@@ -1,0 +1,199 @@
+"""The limiter on a real Redis: across limiters, through cancellation, and while the server is away."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from uuid import uuid4
+
+import pytest
+
+from supabase_integrations.adapters.redis_rate_limits import open_redis_rate_limits
+from supabase_integrations.core.errors import RateLimitedError
+from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.use_cases import shared_limits
+from supabase_integrations.use_cases.rate_limiter import RateLimiter
+from tests.redis.server import RedisServer
+
+
+class Starts(list[float]):
+    """When calls started."""
+
+    async def call(self) -> None:
+        self.append(time.monotonic())
+
+    def holds(self, requests: int, window: float) -> bool:
+        ordered = sorted(self)
+        return all(later - first >= window for first, later in zip(ordered, ordered[requests:], strict=False))
+
+
+@pytest.fixture
+def service() -> str:
+    return uuid4().hex
+
+
+@asynccontextmanager
+async def limiter(
+    server: RedisServer, service: str, requests: int, window: float, *, longest: float = 30
+) -> AsyncIterator[RateLimiter]:
+    """As another process would have it."""
+    async with open_redis_rate_limits(SecretStr(server.url)) as store:
+        made = RateLimiter([], store)
+        made.set_config(service, max_requests=requests, window=window, timeout=longest)
+        yield made
+        await made.aclose()
+
+
+async def all_of(*calls: Awaitable[object]) -> list[object]:
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_two_limiters_share_one_limit(redis_server: RedisServer, service: str) -> None:
+    starts = Starts()
+    async with limiter(redis_server, service, 5, 0.3) as one, limiter(redis_server, service, 5, 0.3) as two:
+        await all_of(*(each.throttle(service, starts.call) for _ in range(10) for each in (one, two)))
+    assert len(starts) == 20
+    assert starts.holds(5, 0.3)
+    assert max(starts) - min(starts) < 2.5
+
+
+async def test_calls_of_one_process_start_in_order(redis_server: RedisServer, service: str) -> None:
+    order: list[int] = []
+
+    def call(number: int) -> Callable[[], Awaitable[None]]:
+        async def fn() -> None:
+            order.append(number)
+
+        return fn
+
+    async with limiter(redis_server, service, 20, 0.2) as one:
+        await all_of(*(one.throttle(service, call(number)) for number in range(100)))
+    assert order == list(range(100))
+
+
+async def test_under_random_cancellation_the_limit_holds_and_nothing_is_lost(
+    redis_server: RedisServer, service: str
+) -> None:
+    random, starts, survivors = Random(11), Starts(), 0
+    async with limiter(redis_server, service, 10, 0.2) as one, limiter(redis_server, service, 10, 0.2) as two:
+        tasks = []
+        for number in range(120):
+            task = asyncio.create_task((one if number % 2 else two).throttle(service, starts.call))
+            tasks.append(task)
+            if random.random() < 0.5:
+                asyncio.get_running_loop().call_later(random.uniform(0, 0.8), task.cancel)
+            else:
+                survivors += 1
+            await asyncio.sleep(random.uniform(0, 0.004))
+        await asyncio.wait_for(all_of(*tasks), 20)
+        assert starts.holds(10, 0.2)
+        assert len(starts) >= survivors
+
+        await asyncio.sleep(0.5)
+        again = Starts()
+        began = time.monotonic()
+        await all_of(*(one.throttle(service, again.call) for _ in range(10)))
+        assert len(again) == 10
+        assert time.monotonic() - began < 0.2
+
+
+async def test_a_cancelled_reservation_is_free_for_the_other_process(redis_server: RedisServer, service: str) -> None:
+    """The second start of the window is reserved, and its call is cancelled while it waits for it."""
+    starts = Starts()
+    async with limiter(redis_server, service, 1, 5) as one, limiter(redis_server, service, 1, 5, longest=6) as two:
+        await one.throttle(service, starts.call)
+        waiting = asyncio.create_task(one.throttle(service, starts.call))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await all_of(waiting)
+        await asyncio.sleep(0.1)
+        await two.throttle(service, starts.call)
+    assert 5 <= starts[1] - starts[0] < 5.5
+
+
+async def test_a_wait_that_is_too_long_is_refused_with_what_the_store_says(
+    redis_server: RedisServer, service: str
+) -> None:
+    async with limiter(redis_server, service, 1, 60) as one, limiter(redis_server, service, 1, 60, longest=2) as two:
+        await one.acquire(service)
+        with pytest.raises(RateLimitedError) as refused:
+            await two.acquire(service)
+        assert 59 < refused.value.retry_after.total_seconds() < 60.1
+        two.set_config(service, queue_enabled=False)
+        with pytest.raises(RateLimitedError):
+            await two.acquire(service)
+
+
+async def test_a_call_that_may_not_wait_starts_where_it_need_not(redis_server: RedisServer, service: str) -> None:
+    async with limiter(redis_server, service, 5, 60, longest=0) as one:
+        one.set_config(service, max_queue=0)
+        assert await all_of(*(one.acquire(service) for _ in range(5))) == [None] * 5
+
+
+async def test_a_penalty_slows_the_other_process(redis_server: RedisServer, service: str) -> None:
+    starts = Starts()
+    async with limiter(redis_server, service, 5, 1) as one, limiter(redis_server, service, 5, 1) as two:
+        began = time.monotonic()
+        one.penalise(service, "", 0.6)
+        await asyncio.sleep(0.1)
+        await two.throttle(service, starts.call)
+    assert 0.6 <= starts[0] - began < 1.0
+
+
+async def test_a_process_whose_loop_was_busy_gives_back_what_it_is_too_late_for(
+    redis_server: RedisServer, service: str
+) -> None:
+    """Its reservation's moment passes while it is busy: used then, the call would come beside those of the others."""
+    starts = Starts()
+    async with limiter(redis_server, service, 2, 0.4) as one:
+        calls = [asyncio.create_task(one.throttle(service, starts.call)) for _ in range(8)]
+        for _ in range(3):
+            await asyncio.sleep(0.33)
+            time.sleep(0.2)  # noqa: ASYNC251 - this is the busy loop
+        await asyncio.wait_for(all_of(*calls), 10)
+    assert len(starts) == 8
+    assert starts.holds(2, 0.4)
+
+
+async def test_without_redis_every_process_goes_on_by_itself_and_says_so_once(
+    mortal_redis: RedisServer, service: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_limits, "FIRST_PAUSE", 0.2)
+    starts = Starts()
+    with caplog.at_level(logging.INFO, "supabase_integrations.rate_limits"):
+        async with limiter(mortal_redis, service, 5, 0.3) as one:
+            await all_of(*(one.throttle(service, starts.call) for _ in range(8)))
+            mortal_redis.stop()
+            began = time.monotonic()
+            await all_of(*(one.throttle(service, starts.call) for _ in range(10)))
+            assert time.monotonic() - began < 2.0
+            assert starts.holds(5, 0.3)
+            assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["rate_limit.store_away"]
+
+            await asyncio.sleep(0.4)
+            began = time.monotonic()
+            await one.throttle(service, starts.call)
+            assert time.monotonic() - began < 0.1, "nobody waits for a Redis that is known to be away"
+
+            mortal_redis.start()
+            async with asyncio.timeout(5):
+                while len(caplog.records) < 2:  # noqa: ASYNC110 - a log record sets no event
+                    await asyncio.sleep(0.05)
+            assert caplog.records[1].getMessage().startswith("rate_limit.store_back")
+            await all_of(*(one.throttle(service, starts.call) for _ in range(12)))
+            assert starts.holds(5, 0.3)
+        async with open_redis_rate_limits(SecretStr(mortal_redis.url)) as store:
+            assert await store._redis.dbsize() == 1, "what is started is reserved in Redis again"
+
+
+async def test_a_redis_that_goes_away_while_calls_wait_lets_them_go_on(mortal_redis: RedisServer, service: str) -> None:
+    starts = Starts()
+    async with limiter(mortal_redis, service, 5, 0.4) as one:
+        calls = [asyncio.create_task(one.throttle(service, starts.call)) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        mortal_redis.stop()
+        await asyncio.wait_for(all_of(*calls), 5)
+    assert len(starts) == 20
+    assert starts.holds(5, 0.4)
