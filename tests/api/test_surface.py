@@ -133,7 +133,11 @@ async def test_the_audit_trail_outlives_the_connection(ada: Person) -> None:
     assert (await ada.http.delete(f"/api/integrations/{row['id']}")).status_code == 204
     assert (await ada.http.get(f"/api/integrations/{row['id']}")).status_code == 404
     events = (await ada.http.get(f"/api/integrations/{row['id']}/events")).json()["events"]
-    assert [event["event"] for event in events] == ["integration.deleted", "integration.created"]
+    assert [(event["event"], event["status"], event["error_code"]) for event in events] == [
+        ("integration.deleted", "revoked", "revocation_unsupported"),
+        ("credentials.replaced", "revoked", "revocation_unsupported"),
+        ("integration.created", "active", None),
+    ]
 
 
 async def test_the_catalogue_says_what_can_be_connected(ada: Person) -> None:
@@ -189,6 +193,7 @@ async def test_the_documentation_is_served(stranger: httpx.AsyncClient) -> None:
         "/api/integrations/{integration_id}",
         "/api/integrations/{integration_id}/events",
         "/api/integrations/{integration_id}/refresh-token",
+        "/api/integrations/{integration_id}/revoke",
         "/api/integrations/services",
         "/api/integrations/oauth/initiate",
         "/api/integrations/oauth/callback",

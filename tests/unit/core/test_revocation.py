@@ -110,6 +110,18 @@ STYLES: dict[str, tuple[str, HttpRequest]] = {
             f"client_key=client%2Fid&client_secret={SECRET}&token={REFRESH}".encode(),
         ),
     ),
+    "tiktok_ads: and in JSON": (
+        (
+            'revocation = { auth = "none", format = "json", token = "access_token", token_field = "access_token", '
+            'token_type_hint = false, params = { app_id = "{client_id}", secret = "{client_secret}" } }'
+        ),
+        HttpRequest(
+            "POST",
+            "https://acme.example/revoke",
+            {},
+            orjson.dumps({"app_id": "client/id", "secret": SECRET, "access_token": ACCESS}),
+        ),
+    ),
     "square: the secret in a header of its own": (
         (
             'revocation = { auth = "client_secret_header:Authorization=Client", format = "json", '
