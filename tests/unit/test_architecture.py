@@ -32,10 +32,6 @@ HOMES = {
         "supabase_integrations/adapters/worker_",
         "supabase_integrations/local/",
     ],
-    "psycopg_pool": [
-        "supabase_integrations/adapters/postgres_errors.py",
-        "supabase_integrations/adapters/worker_pool.py",
-    ],
     "pybase64": ["supabase_integrations/core/base64url.py"],
     "pydantic": [
         "integrations_api/requests.py",

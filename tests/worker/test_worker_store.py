@@ -76,12 +76,13 @@ async def test_a_declaration_ends_with_its_statement(world: World, pool: WorkerP
     (mine,) = await world.connect(1)
     await pool.values(declaration([mine.user_id]), "select 1")
 
-    async with pool._pool.connection() as connection:
-        cursor = await connection.execute(
-            "select coalesce(current_setting('integrations.acting_for', true), ''),"
-            " (select count(*) from public.integrations)"
-        )
-        assert await cursor.fetchall() == [("", 0)]
+    line = await pool._connections.take()
+    cursor = await line.connection.execute(
+        "select coalesce(current_setting('integrations.acting_for', true), ''),"
+        " (select count(*) from public.integrations)"
+    )
+    assert await cursor.fetchall() == [("", 0)]
+    await pool._connections.give_back(line)
 
 
 async def test_a_declaration_ends_with_a_statement_that_fails_and_with_one_that_is_cancelled(

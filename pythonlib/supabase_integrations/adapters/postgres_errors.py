@@ -2,10 +2,7 @@
 its details and contexts may quote the values of a row.
 """
 
-from typing import Final
-
 import psycopg
-import psycopg_pool
 
 from ..core.errors import (
     ForbiddenError,
@@ -16,14 +13,10 @@ from ..core.errors import (
 )
 from .postgres_rules import error_of_code, error_of_rule, is_passing, names_rules
 
-POOL_ERRORS: Final = (psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests)
-
 
 def error_of(error: psycopg.Error) -> IntegrationError:
     """The error that a failed statement, or a connection that was not to be had, stands for."""
     code = error.sqlstate or ""
-    if isinstance(error, POOL_ERRORS):
-        return StoreUnavailableError("The database gives this process no connection at present. Try again.")
     if names_rules(code) and error.diag.constraint_name:
         refusal = error_of_rule(error.diag.constraint_name)
         if refusal is not None:

@@ -14,12 +14,12 @@ from uuid import UUID
 
 import orjson
 import psycopg
-import psycopg_pool
 from psycopg.types.json import set_json_loads
 
 from ..core.errors import ConfigurationError, SchemaMissingError, StoreUnavailableError
 from ..database_url import DatabaseUrl
 from .postgres_errors import error_of, is_lost_connection
+from .worker_connections import Connection, WorkerConnections
 
 CONNECTIONS: Final = 5
 """What one process holds at most, beside the one it listens on: three such processes fit into the 20 that
@@ -29,15 +29,12 @@ ROLE: Final = "integrations_worker"
 MAX_USERS: Final = 500
 """What one transaction may declare; the database refuses more."""
 
-_CHECKOUT_SECONDS: Final = 10.0
-_STATEMENT_SECONDS: Final = 45.0
-"""Longer than waiting for a connection and the role's statement_timeout together, for servers that do not answer."""
-_RECONNECT_SECONDS: Final = 5.0
-"""How long the pool tries by itself; after that, the next statement has it try anew. Its pauses double each time, so
-that a longer time would leave it asleep when the database is back.
+_STATEMENT_SECONDS: Final = 40.0
+"""For a connection and the statement together: longer than the role's statement_timeout, for servers that do not answer
+at all.
 """
-_MAX_WAITING: Final = 1000
 _START_PAUSE: Final = 2.0
+_NO_ANSWER: Final = "The database does not answer. Try again."
 _DECLARE: Final = "select set_config('integrations.acting_for', %s, true)"
 _ROLE_OF_THIS_LOGIN: Final = """
     select
@@ -50,8 +47,6 @@ _ROLE_OF_THIS_LOGIN: Final = """
     from pg_catalog.pg_roles as r
     where r.rolname = current_user
 """
-
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class DeclaredTransaction:
@@ -69,9 +64,8 @@ class DeclaredTransaction:
 class WorkerPool:
     """A few connections of one process. Open it with `open_worker_pool`."""
 
-    def __init__(self, pool: "psycopg_pool.AsyncConnectionPool[Connection]") -> None:
-        self._pool = pool
-        self._check: asyncio.Task[None] | None = None
+    def __init__(self, connections: WorkerConnections) -> None:
+        self._connections = connections
 
     async def values(self, users: str, statement: str, *parameters: object, repeatable: bool = False) -> list[Any]:
         """Send statements as one transaction under the declared users, in one round trip; the last one's first column.
@@ -82,10 +76,7 @@ class WorkerPool:
         try:
             return await self._send(users, statement, parameters)
         except psycopg.Error as error:
-            lost = is_lost_connection(error)
-            if lost:
-                await self._check_idle()
-            if not (lost and repeatable):
+            if not (repeatable and is_lost_connection(error)):
                 raise error_of(error) from None
         try:
             return await self._send(users, statement, parameters)
@@ -95,39 +86,47 @@ class WorkerPool:
     @asynccontextmanager
     async def transaction(self, users: str) -> AsyncIterator[DeclaredTransaction]:
         """A transaction of several round trips under the declared users, for who must compute between statements."""
+        line = None
         try:
-            async with self._connection() as connection, connection.transaction():
-                declared = DeclaredTransaction(connection)
-                await declared.values(_DECLARE, users)
-                yield declared
+            async with asyncio.timeout(_STATEMENT_SECONDS):
+                line = await self._connections.take()
+                async with line.connection.transaction():
+                    declared = DeclaredTransaction(line.connection)
+                    await declared.values(_DECLARE, users)
+                    yield declared
+        except TimeoutError:
+            raise StoreUnavailableError(_NO_ANSWER) from None
         except psycopg.Error as error:
-            if is_lost_connection(error):
-                await self._check_idle()
+            await self._note(error)
             raise error_of(error) from None
+        finally:
+            if line is not None:
+                await self._connections.give_back(line)
 
     async def _send(self, users: str, statement: str, parameters: Sequence[object]) -> list[Any]:
-        async with self._connection() as connection:
-            # A simple query of several statements is one transaction to Postgres: the declaration holds for the others
-            # and ends with them.
-            cursor = await connection.execute(f"{_DECLARE}; {statement}", [users, *parameters])
-            while cursor.nextset():
-                pass
-            return [row[0] for row in await cursor.fetchall()] if cursor.description else []
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+        line = None
         try:
-            async with asyncio.timeout(_STATEMENT_SECONDS), self._pool.connection() as connection:
-                yield connection
+            async with asyncio.timeout(_STATEMENT_SECONDS):
+                line = await self._connections.take()
+                # A simple query of several statements is one transaction to Postgres: the declaration holds for the
+                # others and ends with them.
+                cursor = await line.connection.execute(f"{_DECLARE}; {statement}", [users, *parameters])
+                while cursor.nextset():
+                    pass
+                return [row[0] for row in await cursor.fetchall()] if cursor.description else []
         except TimeoutError:
-            raise StoreUnavailableError("The database does not answer. Try again.") from None
+            raise StoreUnavailableError(_NO_ANSWER) from None
+        except psycopg.Error as error:
+            await self._note(error)
+            raise
+        finally:
+            if line is not None:
+                await self._connections.give_back(line)
 
-    async def _check_idle(self) -> None:
-        """Replace connections that are gone: a server that restarts ends all of them, and each would fail a caller."""
-        if self._check is None or self._check.done():
-            self._check = asyncio.create_task(self._pool.check())
-        # A pool that is closed meanwhile has no more to check.
-        await asyncio.wait([self._check])
+    async def _note(self, error: psycopg.Error) -> None:
+        """A server that restarts ends all connections, and each would fail a caller."""
+        if is_lost_connection(error):
+            await self._connections.close_idle()
 
 
 def declaration(users: Iterable[UUID]) -> str:
@@ -154,20 +153,11 @@ async def open_worker_pool(
     SchemaMissingError.
     """
     await _check(database, patience, on_wait or _say_nothing)
-    pool: psycopg_pool.AsyncConnectionPool[Connection] = psycopg_pool.AsyncConnectionPool(
-        database.url.get_secret_value(),
-        name="worker",
-        min_size=1,
-        max_size=connections,
-        max_waiting=_MAX_WAITING,
-        timeout=_CHECKOUT_SECONDS,
-        reconnect_timeout=_RECONNECT_SECONDS,
-        configure=_configure,
-        kwargs=_OPTIONS,
-        open=False,
-    )
-    async with pool:
-        yield WorkerPool(pool)
+    lines = WorkerConnections(lambda: connect_worker(database), connections)
+    try:
+        yield WorkerPool(lines)
+    finally:
+        await lines.close()
 
 
 # A connection whose other end vanished is noticed in half a minute, whether something is under way on it or not.
@@ -187,14 +177,12 @@ _OPTIONS: Final = {
 async def connect_worker(database: DatabaseUrl) -> Connection:
     """One connection outside the pool. Raises StoreUnavailableError, which names the database without the password."""
     try:
-        return await psycopg.AsyncConnection.connect(database.url.get_secret_value(), **_OPTIONS)  # type: ignore[arg-type]
+        connection = await psycopg.AsyncConnection.connect(database.url.get_secret_value(), **_OPTIONS)  # type: ignore[arg-type]
     except (psycopg.Error, ValueError) as error:
         said = database.conceal(str(error))
         raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}") from None
-
-
-async def _configure(connection: Connection) -> None:
     set_json_loads(orjson.loads, connection)
+    return connection
 
 
 async def require_worker_role(connection: Connection, setting: str) -> None:
