@@ -154,7 +154,7 @@ class RateLimiter:
         The service need not be in the catalogue. Raises InvalidValueError and changes nothing then.
         """
         lines = self._services.get(service)
-        old = lines.rules if lines else QueueRules(None)
+        old = lines.rules if lines is not None else QueueRules(None)
         rules = replace(
             old.with_limit(max_requests, _seconds(window), per),
             queue_enabled=old.queue_enabled if queue_enabled is None else queue_enabled,

@@ -341,6 +341,17 @@ def test_rules_change_for_those_who_wait() -> None:
     run(main())
 
 
+def test_rules_are_changed_and_not_replaced_before_the_first_call() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        crm.set_config("crm", timeout=0.4)
+        assert await crm.throttle("crm", log.call("a")) == "a"
+        with pytest.raises(RateLimitedError):
+            await crm.throttle("crm", log.call("b"))
+
+    run(main())
+
+
 def test_a_mistake_in_the_rules_changes_nothing() -> None:
     async def main() -> None:
         log, crm = Log(), limiter(1)
