@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from supabase_integrations.adapters.redis_rate_limits import open_redis_rate_limits
+from supabase_integrations.adapters.redis_rate_limits import RedisRateLimits, open_redis_rate_limits
 from supabase_integrations.core.errors import RateLimitedError
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.core.service_kinds import LimitScope
 from supabase_integrations.use_cases import shared_limits
 from supabase_integrations.use_cases.rate_limiter import RateLimiter
+from supabase_integrations.use_cases.shared_limits import AT_A_TIME
 from tests.redis.server import RedisServer
 
 
@@ -140,6 +142,22 @@ async def test_a_penalty_slows_the_other_process(redis_server: RedisServer, serv
         await asyncio.sleep(0.1)
         await two.throttle(service, starts.call)
     assert 0.6 <= starts[0] - began < 1.0
+
+
+async def test_a_burst_over_many_keys_opens_few_connections(redis_server: RedisServer, service: str) -> None:
+    async with open_redis_rate_limits(SecretStr(redis_server.url)) as store:
+        made = RateLimiter([], store)
+        made.set_config(service, max_requests=1, window=60, per=LimitScope.ACCOUNT)
+        before = await clients(store)
+        assert await all_of(*(made.acquire(service, account=str(number)) for number in range(300))) == [None] * 300
+        assert await clients(store) - before <= AT_A_TIME
+        assert sum([1 async for _ in store._redis.scan_iter(f"*{service}*")]) == 300
+        await made.aclose()
+
+
+async def clients(store: RedisRateLimits) -> int:
+    """How many connections the server has."""
+    return int((await store._redis.info("clients"))["connected_clients"])
 
 
 async def test_a_process_whose_loop_was_busy_gives_back_what_it_is_too_late_for(

@@ -145,11 +145,17 @@ async def test_without_a_server_the_failure_is_ours_and_comes_soon() -> None:
 async def test_a_server_that_does_not_answer_is_not_waited_for(redis_server: RedisServer, redis: Redis) -> None:
     async with open_redis_rate_limits(SecretStr(redis_server.url)) as store:
         await store.ping()
-        await redis.client_pause(700)
+        await redis.client_pause(1_000)
         with pytest.raises(StoreUnavailableError):
-            await asyncio.wait_for(store.ping(), 0.5)
-        await asyncio.sleep(0.7)
+            await asyncio.wait_for(store.ping(), 0.8)
+        await asyncio.sleep(0.6)
         await store.ping()
+
+
+async def test_a_connection_that_died_in_the_pool_is_replaced(store: RedisRateLimits, redis: Redis, key: str) -> None:
+    await reserve(store, key)
+    await redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+    assert waits(await reserve(store, key)) == [0.0]
 
 
 async def test_an_address_that_is_none_is_a_mistake_of_the_configuration() -> None:

@@ -20,7 +20,7 @@ from ..core.secret import SecretStr
 from ..port_rate_limits import Reservation, Reserved
 
 ANSWER_SECONDS: Final = 0.25
-"""How long Redis may take to connect or to answer: calls wait for it."""
+"""How long Redis may take to connect or to answer; calls wait twice as long for it, and then go on without it."""
 _CONNECTIONS: Final = 64
 _SECOND: Final = 1_000_000
 
@@ -134,8 +134,12 @@ async def open_redis_rate_limits(url: SecretStr) -> AsyncIterator[RedisRateLimit
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
             max_connections=_CONNECTIONS,
-            # Trying again is for the limiter to decide, and it does not wait for it.
-            retry=Retry(NoBackoff(), 0),
+            # Nothing is said to Redis that is not needed: a connection is ready after one round trip.
+            protocol=2,
+            driver_info=None,
+            # Once more, at once: a connection that lay idle may be dead, and an event loop that stood still takes an
+            # answer for late. What is reserved twice then is lost for one window.
+            retry=Retry(NoBackoff(), 1),
         )
     except ValueError:
         raise ConfigurationError("RATE_LIMIT_URL is not an address like redis://host:6379/0.") from None

@@ -21,7 +21,7 @@ from .shared_limits import SharedLimits
 
 BATCH: Final = 32
 """Reservations one process may hold of one key: what a process that dies takes with it."""
-ANSWER_TIME: Final = 0.25
+ANSWER_TIME: Final = 0.5
 """Seconds that a call which may not wait still waits for the store to say that it need not."""
 _LONGEST_WAIT: Final = 1e9
 """Seconds; stands for no limit to the wait."""
@@ -158,13 +158,13 @@ class SharedCallQueue(CallQueue):
         self._is_asking = True
         without = islice(self._waiters, len(self._held), len(self._held) + missing)
         longest = min(max(waiter.deadline for waiter in without) - now, _LONGEST_WAIT)
-        self._shared.start(self._reserve(missing, self._shared.slack, max(0.0, longest), now))
+        self._shared.start(self._reserve(missing, self._shared.slack, max(0.0, longest)))
 
-    async def _reserve(self, count: int, slack: float, longest: float, sent: float) -> None:
+    async def _reserve(self, count: int, slack: float, longest: float) -> None:
         try:
-            reserved = await self._shared.store.reserve(
-                self._key, self._limit, count=count, slack=slack, longest=longest
-            )
+            async with self._shared.turn() as store:
+                sent = self._now()
+                reserved = await store.reserve(self._key, self._limit, count=count, slack=slack, longest=longest)
         except StoreUnavailableError:
             self._shared.went_away()
         else:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from ..core.errors import StoreUnavailableError
@@ -13,6 +14,8 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 """Seconds between the questions whether a store that was away is back."""
 LONGEST_SLACK: Final = 1.0
+AT_A_TIME: Final = 8
+"""Questions to the store. A burst over many keys would otherwise open as many connections, and time out doing so."""
 
 _log = logging.getLogger("supabase_integrations.rate_limits")
 
@@ -26,13 +29,22 @@ class SharedLimits:
         self.slack = MARGIN
         """Seconds a call may start after the first moment it may; learned from how late they do."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._gate = asyncio.Semaphore(AT_A_TIME)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[RateLimitStore]:
+        """The store, when fewer than AT_A_TIME others are talking to it. Raises StoreUnavailableError if it is away."""
+        async with self._gate:
+            if self.is_away:
+                raise StoreUnavailableError
+            yield self.store
 
     def went_away(self) -> None:
         """The store did not answer: go on without it, say so once, and ask now and then whether it is back."""
         if not self.is_away:
             self.is_away = True
             _log.warning("rate_limit.store_away: every process keeps the limits by itself until it is back")
-            self._spawn(self._until_it_is_back())
+            self.start(self._until_it_is_back())
 
     def was_late(self) -> None:
         """A call could not start within its slack: ask for more."""
@@ -46,12 +58,12 @@ class SharedLimits:
     def give_back(self, key: str, tokens: Sequence[str]) -> None:
         """Return reservations, in the background."""
         if tokens and not self.is_away:
-            self._spawn(self.store.give_back(key, tokens))
+            self._spawn(lambda store: store.give_back(key, tokens))
 
     def penalise(self, key: str, wait: float) -> None:
         """Tell the other processes, in the background."""
         if not self.is_away:
-            self._spawn(self.store.penalise(key, wait))
+            self._spawn(lambda store: store.penalise(key, wait))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background until it is done or the limiter is closed."""
@@ -68,12 +80,13 @@ class SharedLimits:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Callable[[RateLimitStore], Awaitable[None]]) -> None:
         self.start(self._unless_away(work))
 
-    async def _unless_away(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _unless_away(self, work: Callable[[RateLimitStore], Awaitable[None]]) -> None:
         try:
-            await work
+            async with self.turn() as store:
+                await work(store)
         except StoreUnavailableError:
             self.went_away()
 
