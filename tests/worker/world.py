@@ -29,6 +29,23 @@ _INHERITED: Final = ("PATH", "HOME", "LANG")
 _WAIT_SECONDS: Final = 30.0
 
 
+def environment_of_a_worker(database_url: str, service_url: str, state_dir: Path) -> dict[str, str]:
+    """What a worker's environment has."""
+    return {
+        **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+        "PYTHONPATH": str(ROOT),
+        "ENVIRONMENT": "development",
+        "ENCRYPTION_KEY": canaries.ENCRYPTION_KEY,
+        "STATE_DIR": str(state_dir),
+        "PROVIDERS_FILE": str(SERVICES),
+        "SCRIPTED_URL": service_url,
+        "SCRIPTED_CLIENT_ID": "canary-scripted-id",
+        "SCRIPTED_CLIENT_SECRET": canaries.CLIENT_SECRET,
+        "WORKER_DATABASE_URL": database_url,
+        "WORKER_POLL_SECONDS": "1",
+    }
+
+
 @dataclass(frozen=True)
 class World:
     """One database and the superuser in it."""
@@ -51,20 +68,8 @@ class World:
         return DatabaseUrl.parse(self.url())
 
     def environment(self, service_url: str, state_dir: Path) -> dict[str, str]:
-        """What a worker's environment has."""
-        return {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-            "PYTHONPATH": str(ROOT),
-            "ENVIRONMENT": "development",
-            "ENCRYPTION_KEY": canaries.ENCRYPTION_KEY,
-            "STATE_DIR": str(state_dir),
-            "PROVIDERS_FILE": str(SERVICES),
-            "SCRIPTED_URL": service_url,
-            "SCRIPTED_CLIENT_ID": "canary-scripted-id",
-            "SCRIPTED_CLIENT_SECRET": canaries.CLIENT_SECRET,
-            "WORKER_DATABASE_URL": self.url(),
-            "WORKER_POLL_SECONDS": "1",
-        }
+        """What the environment of a worker in this world has."""
+        return environment_of_a_worker(self.url(), service_url, state_dir)
 
     async def connect(self, users: int, *, each: int = 1, due: bool = True) -> list[IntegrationRef]:
         """So many new users with connections whose access tokens have expired."""

@@ -20,6 +20,11 @@ class DueBell:
         self._changed = asyncio.Event()
         self._rung = False
 
+    @property
+    def remembered(self) -> int:
+        """How many announced moments are still to come."""
+        return len(self._announced)
+
     def announce(self, moment: datetime) -> None:
         """A row is due at this moment; one that has passed counts as the next second."""
         now = self._clock.now()

@@ -1,0 +1,245 @@
+"""The claiming loop: no row waits under its lease, no row ends the loop, and an outage is waited out."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from supabase_integrations.adapters.clock import SystemClock
+from supabase_integrations.core.errors import IntegrationError, SchemaMissingError, StoreUnavailableError
+from supabase_integrations.core.models import (
+    Integration,
+    IntegrationRef,
+    IntegrationStatus,
+    SealedIntegration,
+    ServiceType,
+)
+from supabase_integrations.port import CredentialStore, WorkerDatabase
+from supabase_integrations.use_cases.claims import Claims
+from supabase_integrations.use_cases.due_bell import DueBell
+from supabase_integrations.use_cases.refresher import Refresher
+from supabase_integrations.use_cases.worker import SideTaskEndedError, Worker, WorkerPlan
+
+NOW = SystemClock().now()
+
+
+def a_row(ref: IntegrationRef) -> SealedIntegration:
+    nothing = dict.fromkeys(
+        (
+            *("display_name", "expires_at", "last_refreshed_at", "last_sync_at", "last_error_code", "last_error_at"),
+            *("refresh_lease_owner", "refresh_lease_until", "next_refresh_at"),
+        )
+    )
+    return SealedIntegration(
+        Integration(
+            id=ref.id,
+            user_id=ref.user_id,
+            service_name="demo_crm",
+            service_type=ServiceType.CRM,
+            external_account_id="",
+            status=IntegrationStatus.ACTIVE,
+            credential_version=1,
+            config={},
+            scopes=(),
+            refresh_failures=0,
+            created_at=NOW,
+            updated_at=NOW,
+            **cast(dict[str, Any], nothing),
+        ),
+        None,
+    )
+
+
+@dataclass
+class Queue:
+    """Implements what the loop needs of `port.WorkerDatabase`: due rows, and failures to come."""
+
+    due: list[IntegrationRef] = field(default_factory=list)
+    claim_failures: list[IntegrationError] = field(default_factory=list)
+    read_failures: list[IntegrationError] = field(default_factory=list)
+    asked_for: list[int] = field(default_factory=list)
+    purged: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def claim_due(self, limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+        await asyncio.sleep(0)
+        if self.claim_failures:
+            raise self.claim_failures.pop(0)
+        self.asked_for.append(limit)
+        claimed, self.due = self.due[:limit], self.due[limit:]
+        return tuple(claimed)
+
+    async def get_many_sealed(self, refs: Sequence[IntegrationRef]) -> tuple[SealedIntegration, ...]:
+        if self.read_failures:
+            raise self.read_failures.pop(0)
+        return tuple(map(a_row, refs))
+
+    def for_user(self, user_id: UUID) -> CredentialStore:
+        return cast(CredentialStore, user_id)
+
+    async def purge_expired_states(self, limit: int) -> int:
+        self.purged.set()
+        return 0
+
+    async def purge_old_events(self, older_than: timedelta, limit: int) -> int:
+        return 0
+
+
+@dataclass
+class Renewals:
+    """Stands in for the refresher: how many run at once, and how each ends."""
+
+    seconds: float = 0.01
+    ends: dict[UUID, Exception] = field(default_factory=dict)
+    running: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    most: int = 0
+    done: list[UUID] = field(default_factory=list)
+
+    async def refresh_claimed(self, store: object, sealed: SealedIntegration, owner: UUID) -> None:
+        assert store == sealed.integration.user_id
+        self.running += 1
+        self.begun.set()
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(self.seconds)
+            if sealed.integration.id in self.ends:
+                raise self.ends[sealed.integration.id]
+            self.done.append(sealed.integration.id)
+        finally:
+            self.running -= 1
+
+    async def drain(self) -> None:
+        pass
+
+
+class Noted:
+    """Implements `WorkerLog`: remembers which of its methods were called."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def __getattr__(self, event: str) -> Any:
+        return lambda *_, **__: self.events.append(event)
+
+
+def refs(count: int) -> list[IntegrationRef]:
+    return [IntegrationRef(uuid4(), uuid4()) for _ in range(count)]
+
+
+def claims(queue: Queue, renewals: Renewals, log: Noted, *, concurrency: int = 4) -> Claims:
+    clock = SystemClock()
+    bell = DueBell(clock, timedelta(seconds=0.05))
+    return Claims(
+        cast(WorkerDatabase, queue),
+        cast(Refresher, renewals),
+        bell,
+        clock,
+        cast(Any, log),
+        concurrency=concurrency,
+    )
+
+
+async def until_done(loop: Claims, renewals: Renewals, count: int) -> None:
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(10):
+        while len(renewals.done) < count:
+            assert not running.done(), running.exception()
+            await asyncio.sleep(0.005)
+    loop.stop()
+    await running
+    await loop.drain()
+
+
+async def test_no_more_is_claimed_than_begins_at_once() -> None:
+    queue, renewals = Queue(refs(50)), Renewals()
+
+    await until_done(claims(queue, renewals, Noted()), renewals, 50)
+
+    assert renewals.most == 4
+    assert max(queue.asked_for) == 4
+
+
+async def test_freed_slots_are_gathered_into_few_claims() -> None:
+    """Each claim looks through up to 5,000 rows."""
+    queue, renewals = Queue(refs(200)), Renewals(seconds=0.002)
+
+    await until_done(claims(queue, renewals, Noted(), concurrency=20), renewals, 200)
+
+    assert len([asked for asked in queue.asked_for if asked < 10]) <= 2
+
+
+async def test_one_row_that_fails_unforeseen_ends_nothing() -> None:
+    due = refs(10)
+    queue, log = Queue(list(due)), Noted()
+    renewals = Renewals(ends={due[0].id: ZeroDivisionError(), due[5].id: StoreUnavailableError()})
+
+    await until_done(claims(queue, renewals, log), renewals, 8)
+
+    assert log.events.count("crashed") == 1
+
+
+async def test_an_outage_is_waited_out() -> None:
+    queue, renewals, log = Queue(refs(3)), Renewals(), Noted()
+    queue.claim_failures = [StoreUnavailableError(), StoreUnavailableError()]
+    queue.read_failures = [StoreUnavailableError()]
+
+    await until_done(claims(queue, renewals, log), renewals, 3)
+
+    assert log.events.count("database_away") == 2
+    assert log.events.count("database_back") == 1
+
+
+async def test_what_no_waiting_mends_is_raised() -> None:
+    queue = Queue(claim_failures=[SchemaMissingError()])
+
+    with pytest.raises(SchemaMissingError):
+        await claims(queue, Renewals(), Noted()).run()
+
+
+def worker(queue: Queue, renewals: Renewals, **side_tasks: Any) -> tuple[Worker, Noted]:
+    log = Noted()
+    plan = WorkerPlan(4, timedelta(seconds=0.05))
+    made = Worker(
+        plan,
+        cast(WorkerDatabase, queue),
+        cast(Refresher, renewals),
+        SystemClock(),
+        cast(Any, log),
+        side_tasks=side_tasks,
+    )
+    return made, log
+
+
+async def test_a_part_that_ends_ends_the_worker_after_what_was_begun() -> None:
+    queue, renewals = Queue(refs(2)), Renewals(seconds=0.3)
+
+    async def dies() -> None:
+        await asyncio.sleep(0.1)
+        raise ZeroDivisionError
+
+    async def returns() -> None:
+        await asyncio.sleep(0.1)
+
+    with pytest.raises(ZeroDivisionError):
+        await worker(queue, renewals, part=dies)[0].run()
+    assert len(renewals.done) == 2
+    with pytest.raises(SideTaskEndedError, match="part"):
+        await worker(Queue(), renewals, part=returns)[0].run()
+
+
+async def test_a_stopped_worker_has_finished_and_cleared_away() -> None:
+    queue, renewals = Queue(refs(4)), Renewals(seconds=0.2)
+    made, log = worker(queue, renewals)
+    running = asyncio.create_task(made.run())
+    await queue.purged.wait()
+    await renewals.begun.wait()
+
+    made.stop()
+
+    assert await running
+    assert len(renewals.done) == 4
+    assert [log.events[0], *log.events[-2:]] == ["started", "stopping", "stopped"]
