@@ -17,7 +17,8 @@ from ..core.start_log import log_for
 
 Monotonic = Callable[[], float]
 
-_tickets: Final = count()
+TICKETS: Final = count()
+"""Places in every line: each is behind all that were taken before."""
 
 
 class Waiter:
@@ -47,11 +48,6 @@ class CallQueue:
         """Let go, and not started yet: the event loop has not come to them."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
-
-    @staticmethod
-    def ticket() -> int:
-        """A place in every line behind all that were given out before."""
-        return next(_tickets)
 
     @property
     def waiting(self) -> int:

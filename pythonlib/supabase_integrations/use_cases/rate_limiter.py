@@ -23,7 +23,7 @@ from ..core.service_kinds import LimitScope
 from ..core.usage_headers import Headers, slowdowns
 from ..port_rate_limits import RateLimitStore
 from .batch import Outcome, Progress, run_batch
-from .call_queue import CallQueue
+from .call_queue import TICKETS, CallQueue
 from .service_lines import ServiceLines
 from .shared_limits import SharedLimits
 
@@ -87,10 +87,10 @@ class RateLimiter:
         Raises RateLimitedError when that is not enough or the line is full, UnknownServiceError, and what `fn` raises.
         """
         queue = self._queue(service, account)
-        ticket = queue.ticket()
-        left = self._services[service].rules.timeout if isinstance(max_wait, _Unset) else max_wait
+        ticket = next(TICKETS)
+        left = max_wait
         if not queue.try_start():
-            left = await self._wait(queue, ticket, left)
+            left = await self._wait(queue, ticket, self._longest(service, left))
         retries = 0
         while True:
             try:
@@ -99,10 +99,13 @@ class RateLimiter:
                 if not is_throttled(error):
                     raise
                 wait, rules = self._slow_down(service, account, error, retries), self._services[service].rules
+                left = self._longest(service, left)
                 if not rules.queue_enabled or retries >= rules.max_retries or (left is not None and wait > left):
                     raise
                 refusal = error
             retries += 1
+            # Asked for anew: while the call was under way, its line may have been forgotten.
+            queue = self._queue(service, account)
             try:
                 left = await self._wait(queue, ticket, left, again=True)
             except RateLimitedError:
@@ -112,7 +115,7 @@ class RateLimiter:
         """Return when a call may start, for callers that bring no function. Raises as `throttle`."""
         queue = self._queue(service, account)
         if not queue.try_start():
-            await queue.wait(queue.ticket(), self._services[service].rules.timeout)
+            await queue.wait(next(TICKETS), self._services[service].rules.timeout)
 
     async def throttle_batch(
         self,
@@ -196,6 +199,9 @@ class RateLimiter:
             self._sweeper.cancel()
         if self._shared is not None:
             await self._shared.close()
+
+    def _longest(self, service: str, given: float | _Unset | None) -> float | None:
+        return self._services[service].rules.timeout if isinstance(given, _Unset) else given
 
     async def _wait(self, queue: CallQueue, ticket: int, longest: float | None, *, again: bool = False) -> float | None:
         """Wait in line; what is then left of the longest wait."""

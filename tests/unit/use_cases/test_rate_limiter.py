@@ -243,6 +243,15 @@ def test_a_refused_call_keeps_its_place_and_its_key_waits_with_it() -> None:
     run(main())
 
 
+def test_a_call_that_took_long_waits_as_it_is_told_though_its_line_was_forgotten() -> None:
+    async def main() -> None:
+        log, crm = Log(), limiter(5)
+        await crm.throttle("crm", log.call("a", RefusedError(4), takes=2 * SWEEP_INTERVAL))
+        assert log.starts == [("a", 0.0), ("a", 2 * SWEEP_INTERVAL + 4)]
+
+    run(main())
+
+
 def test_a_refusal_without_a_wait_slows_the_key_all_the_same() -> None:
     async def main() -> None:
         log, crm = Log(), limiter(5)
