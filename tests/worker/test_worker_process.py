@@ -90,6 +90,28 @@ async def test_a_second_signal_ends_it_at_once(world: World, workers: Workers, s
     assert time.monotonic() - began < 2
 
 
+async def test_a_killed_workers_rows_are_taken_over_when_their_leases_have_ended(
+    world: World, workers: Workers, service: ScriptedService
+) -> None:
+    service.scripts["/token"] = lambda _: slowly(20)
+    refs = await world.connect(3)
+    killed = await workers.start()
+    await killed.until(lambda: len(service.asked_for("/token")) == 3)
+    killed.signal(signal.SIGKILL)
+    await killed.ended()
+    service.reset()
+
+    await workers.start()
+    await asyncio.sleep(2.5)
+    assert not service.asked
+    await world.fate.database.execute(
+        "update public.integrations set next_refresh_at = now(), refresh_lease_until = now() - interval '16 seconds'"
+    )
+
+    await world.until_renewed(refs)
+    assert len(service.asked_for("/token")) == 3
+
+
 async def test_it_can_be_stopped_while_it_waits_for_the_database(world: World, workers: Workers) -> None:
     worker = workers.launch(WORKER_DATABASE_URL=world.url(port=1))
     await worker.until_logged("worker.waiting_for_the_database")
