@@ -9,13 +9,18 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from supabase_integrations.configuration import Configuration
+from supabase_integrations.core.proxy_messages import UPSTREAM_STATUS
+from supabase_integrations.core.proxy_rule import METHODS
 from supabase_integrations.integrations import open_integrations
 
-from . import health, http_errors, integrations, oauth, services
+from . import health, http_errors, integrations, oauth, proxy, services
 from .body_limit import BodyLimit
 from .request_log import RequestLog
 from .responses import Problem
 
+_PROXIED_HEADERS: Final = ("idempotency-key", "if-match", "if-none-match", "if-modified-since", "prefer")
+_ANSWERED_HEADERS: Final = ("link", "etag", "last-modified", "content-disposition")
+"""What frontends commonly need of calls of services, beside what every origin may send and read."""
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "content": {http_errors.PROBLEM_JSON: {}}}
     for status in (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503)
@@ -43,17 +48,18 @@ def create_app(configuration: Configuration) -> FastAPI:
     app.include_router(services.router, responses=_PROBLEMS)
     app.include_router(oauth.router, responses=_PROBLEMS)
     app.include_router(integrations.router, responses=_PROBLEMS)
+    app.include_router(proxy.router, responses=_PROBLEMS)
     http_errors.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, max_proxied_bytes=configuration.settings.proxy_max_request_bytes)
     # Inside CORS, or a browser could not read what went wrong.
     app.add_middleware(http_errors.UnexpectedErrors)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(configuration.settings.allowed_origins),
         allow_credentials=True,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["authorization", "content-type", "x-request-id"],
-        expose_headers=["x-request-id", "retry-after", "location"],
+        allow_methods=METHODS,
+        allow_headers=["authorization", "content-type", "x-request-id", *_PROXIED_HEADERS],
+        expose_headers=["x-request-id", "retry-after", "location", UPSTREAM_STATUS, *_ANSWERED_HEADERS],
     )
     app.add_middleware(RequestLog)
     return app

@@ -1,5 +1,6 @@
 """No request body above a limit, whether it announces its length or not."""
 
+import re
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -8,22 +9,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .http_errors import problem
 
 MAX_BODY_BYTES: Final = 64 * 1024
+_PROXIED: Final = re.compile(r"/api/integrations/[^/]+/proxy/")
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 before a body is read beyond the limit (RFC 9110 §15.5.14)."""
+    """ASGI middleware that answers 413 before a body is read beyond the limit (RFC 9110 §15.5.14).
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+    What is passed on to a service has a limit of its own; it is not held here.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES, max_proxied_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_proxied_bytes = max_proxied_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        max_bytes = self._max_proxied_bytes if _PROXIED.match(scope["path"]) else self._max_bytes
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not announced.isdigit() or int(announced) > self._max_bytes:
-            answer = problem(413, "body_too_large", f"A request body may have at most {self._max_bytes} bytes.")
+        if not announced.isdigit() or int(announced) > max_bytes:
+            answer = problem(413, "body_too_large", f"A request body may have at most {max_bytes} bytes.")
             await answer(scope, receive, send)
             return
         received = 0
@@ -32,7 +39,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 # The framework passes this one on to the error handlers, and answers 400 to any other.
                 raise HTTPException(413)
             return message

@@ -46,6 +46,7 @@ _STATUS: Final[Mapping[type[errors.IntegrationError], int]] = {
     errors.ServiceError: 502,
     errors.ReplyTooLargeError: 502,
     errors.CallNotAllowedError: 403,
+    errors.BodyTooLargeError: 413,
     errors.AuthUnavailableError: 503,
     errors.StoreUnavailableError: 503,
     errors.JournalUnavailableError: 503,

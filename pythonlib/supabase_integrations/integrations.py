@@ -19,6 +19,7 @@ from .adapters.user_store import PostgrestUserStores
 from .calling import open_calling
 from .configuration import Configuration
 from .core.encryption import Encryption
+from .core.proxy_rules import ProxyRules
 from .core.readiness import CheckResult
 from .port import TokenVerifier, UserStores
 from .refreshing import open_refreshing
@@ -29,6 +30,7 @@ from .use_cases.connections import Connections
 from .use_cases.journal_replay import as_user
 from .use_cases.oauth_manager import OAuthManager, OAuthSettings
 from .use_cases.revoker import Revoker
+from .use_cases.service_proxy import ProxyLimits, ServiceProxy
 from .use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 
 
@@ -114,6 +116,11 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
             revoker=revoker,
             sessions=SessionPolicy(settings.session_check, sessions),
             calls=calls,
+            proxy=ServiceProxy(
+                calls,
+                ProxyRules.of(catalogue, settings.proxy_allow),
+                ProxyLimits(settings.proxy_max_request_bytes, settings.proxy_max_reply_bytes),
+            ),
         )
         stores = PostgrestUserStores(*project)
         system = Integrations(

@@ -63,6 +63,15 @@ def _listed(value: object) -> object:
     return tuple(item for item in re.split(r"[\s,]+", value) if item) if isinstance(value, str) else value
 
 
+def _ruled(value: object) -> object:
+    """Rules have spaces in them: only commas and line breaks part them."""
+    return (
+        tuple(" ".join(rule.split()) for rule in re.split(r"[,\n]", value) if rule.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
 def _is_secure(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.hostname) and (
@@ -173,6 +182,9 @@ class Settings(KeySettings):
     allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
     allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
     rate_limit_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = Field(None, alias="RATE_LIMIT_URL")
+    proxy_allow: Annotated[tuple[str, ...], BeforeValidator(_ruled)] = Field((), alias="PROXY_ALLOW")
+    proxy_max_request_bytes: int = Field(10 * 1024 * 1024, ge=0, alias="PROXY_MAX_REQUEST_BYTES")
+    proxy_max_reply_bytes: int = Field(2 * 1024 * 1024 * 1024, ge=1, alias="PROXY_MAX_REPLY_BYTES")
     host: str = Field("127.0.0.1", alias="HOST")
     port: int = Field(8000, ge=1, le=65_535, alias="PORT")
 

@@ -13,6 +13,7 @@ from supabase_integrations.core.encryption import Encryption
 from supabase_integrations.core.keyring import Keyring
 from supabase_integrations.core.models import Caller
 from supabase_integrations.core.oauth_messages import OAuthClient
+from supabase_integrations.core.proxy_rules import ProxyRules
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.session_check import SessionCheck
 from supabase_integrations.resources import catalogue_file
@@ -26,6 +27,7 @@ from supabase_integrations.use_cases.rate_limiter import RateLimiter
 from supabase_integrations.use_cases.refresher import Refresher
 from supabase_integrations.use_cases.revoker import Revoker
 from supabase_integrations.use_cases.service_calls import ServiceCalls
+from supabase_integrations.use_cases.service_proxy import ProxyLimits, ServiceProxy
 from supabase_integrations.use_cases.user_integrations import Engine, SessionPolicy, UserIntegrations
 from tests.unit.fakes import (
     START,
@@ -110,6 +112,7 @@ class World:
     sessions: FakeSessions = field(default_factory=FakeSessions)
     session_mode: SessionCheck = SessionCheck.SENSITIVE
     services: str = EXTRA_SERVICES
+    proxy_allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.database = FakeDatabase(self.clock)
@@ -188,6 +191,7 @@ class World:
             revoker=self.revoker,
             sessions=SessionPolicy(self.session_mode, self.sessions),
             calls=self.calls,
+            proxy=ServiceProxy(self.calls, ProxyRules.of(self.catalogue, self.proxy_allow), ProxyLimits(1_000, 10_000)),
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)
 

@@ -26,6 +26,7 @@ _CONNECTIONS_PER_HOST: Final = 100
 _KEEPALIVE_SECONDS: Final = 4.0
 """Below the 5 s after which Node servers hang up: a request that meets one being closed is not sent again."""
 _BUFFER_BYTES: Final = 64 * 1024
+_HEADER_BYTES: Final = 32 * 1024
 _PLAIN: Final = frozenset({"", "identity"})
 
 
@@ -110,6 +111,7 @@ async def open_service_http(
         trust_env=False,
         auto_decompress=False,
         read_bufsize=_BUFFER_BYTES,
+        max_field_size=_HEADER_BYTES,
         middlewares=(_send_once,),
     ) as session:
         yield StreamingServiceHttp(session)

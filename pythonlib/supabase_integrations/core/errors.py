@@ -259,6 +259,12 @@ class ReplyTooLargeError(IntegrationError):
     code = "reply_too_large"
 
 
+class BodyTooLargeError(IntegrationError):
+    """The request's body is larger than is passed on."""
+
+    code = "body_too_large"
+
+
 class CallNotAllowedError(IntegrationError):
     """Calls with this method and path are not passed on to this service. Its operator may allow them: PROXY_ALLOW."""
 

@@ -63,7 +63,10 @@ def base_url(service: ServiceDefinition, tenant: str) -> SplitResult:
     """
     if not service.api_base_url:
         raise ServiceNotConfiguredError(f"The catalogue has no api_base_url for {service.display_name}.")
-    return urlsplit(service.url(service.api_base_url, tenant))
+    parts = urlsplit(service.url(service.api_base_url, tenant))
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise InvalidValueError(f"config.{service.tenant_param}", "The tenant must be no more than its part of a URL.")
+    return parts
 
 
 def dropped_parameters(service: ServiceDefinition) -> frozenset[str]:
@@ -77,13 +80,18 @@ def parameter_name(name: str) -> str:
     return name.strip().partition("[")[0].casefold().replace(".", "_").replace(" ", "_")
 
 
+def same_origin(one: SplitResult, other: SplitResult) -> bool:
+    """Whether two URLs have one origin, and no user name in the first. Raises ValueError for a port that is none."""
+    return _origin(one) == _origin(other) and "@" not in one.netloc
+
+
 def _path_of_absolute(base: SplitResult, url: str) -> str:
     try:
         given = urlsplit(url)
-        same = _origin(given) == _origin(base) and "@" not in given.netloc
+        is_same = same_origin(given, base)
     except ValueError:
-        same = False
-    if not same:
+        is_same = False
+    if not is_same:
         raise InvalidValueError("path", "An absolute URL must have the service's own origin.")
     return checked_path(given.path or "/")
 

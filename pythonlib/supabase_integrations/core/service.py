@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from .errors import InvalidValueError
 from .models import ServiceType
+from .proxy_rule import ProxyRule
 from .rate_limit_rule import RateLimitRule
 from .revocation_rule import RevocationRule
 from .service_kinds import AccountSource, AuthKind, RefreshKind, TokenEndpointAuth
@@ -106,6 +107,7 @@ class ServiceDefinition(_Entry):
     appsecret_proof: bool = False
     api_base_url: str = ""
     api_auth: Annotated[str, StringConstraints(pattern=_API_AUTH)] = "bearer"
+    proxy: tuple[str, ...] = ("GET /**",)
     rate_limit: RateLimitRule | None = None
     rate_limit_headers: tuple[str, ...] = ()
     health_check: str = ""
@@ -120,6 +122,8 @@ class ServiceDefinition(_Entry):
     def _complete(self) -> Self:
         if self.auth is AuthKind.OAUTH2 and not (self.authorization_endpoint and self.token_endpoint):
             raise ValueError("authorization_endpoint and token_endpoint are needed for auth = oauth2")
+        for rule in self.proxy:
+            ProxyRule.parse(rule)
         for name in _ENDPOINTS:
             _check_endpoint(name, getattr(self, name), self.tenant_param)
         if self.account_id_from and "://" in self.account_id_from.request:

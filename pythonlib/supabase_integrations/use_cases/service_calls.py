@@ -10,7 +10,7 @@ from typing import Final
 
 from ..core.api_auth import with_fields
 from ..core.credentials import OAuthCredentials
-from ..core.errors import IntegrationError, ReplyTooLargeError
+from ..core.errors import BodyTooLargeError, IntegrationError, ReplyTooLargeError
 from ..core.outgoing import target
 from ..core.outgoing_path import QueryParams
 from ..core.secret import SecretStr
@@ -124,10 +124,13 @@ class ServiceCalls:
 
 
 async def whole_body(body: RequestBody, max_bytes: int = _MAX_BUFFERED_BODY) -> bytes:
-    """A body as a whole. Raises ReplyTooLargeError."""
+    """A body as a whole. Raises BodyTooLargeError."""
     if body is None or isinstance(body, bytes):
         return body or b""
-    return await collected(body, max_bytes)
+    try:
+        return await collected(body, max_bytes)
+    except ReplyTooLargeError:
+        raise BodyTooLargeError from None
 
 
 async def collected(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
@@ -136,6 +139,6 @@ async def collected(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
     async for chunk in chunks:
         size += len(chunk)
         if size > max_bytes:
-            raise ReplyTooLargeError(f"A body is larger than {max_bytes} bytes.")
+            raise ReplyTooLargeError(f"The service's answer is larger than {max_bytes} bytes.")
         parts.append(chunk)
     return b"".join(parts)

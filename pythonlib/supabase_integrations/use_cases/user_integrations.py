@@ -23,11 +23,13 @@ from ..core.models import (
     ServiceType,
 )
 from ..core.oauth_messages import OAuthClient
+from ..core.proxy_messages import ProxyHead
 from ..core.revocation import Revocation
 from ..core.service import ServiceDefinition
 from ..core.service_kinds import AccountSource, AuthKind
 from ..core.session_check import SessionCheck
 from ..port import SessionChecker, UserStore
+from ..port_service_http import RequestBody
 from .accounts import Accounts
 from .connections import Connection, Connections, with_tenant
 from .credential_vault import CredentialVault, tenant_of
@@ -37,6 +39,7 @@ from .open_connections import Door
 from .refresher import Refresher
 from .revoker import Revoker
 from .service_calls import ServiceCalls
+from .service_proxy import ProxyAnswer, ServiceProxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Engine:
     revoker: Revoker
     sessions: SessionPolicy
     calls: ServiceCalls
+    proxy: ServiceProxy
 
 
 class UserIntegrations:
@@ -157,6 +161,11 @@ class UserIntegrations:
     def client(self, integration_id: UUID) -> IntegrationClient:
         """Calls of one connection's service, to be used with `async with`. Raises then as `Refresher.fresh` does."""
         return IntegrationClient(self._door(integration_id), self._engine.calls, before=self.require_session)
+
+    async def proxy(self, integration_id: UUID, head: ProxyHead, body: RequestBody) -> ProxyAnswer:
+        """Pass a request on to the connection's service. Raises as `ServiceProxy.open` does."""
+        await self._check_session(sensitive=True)
+        return await self._engine.proxy.open(self._door(integration_id), head, body)
 
     async def initiate_auth(self, initiation: Initiation) -> StartedAuthorization:
         """Start an authorization. Raises as `OAuthManager.initiate_auth` does."""

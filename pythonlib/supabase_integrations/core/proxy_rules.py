@@ -1,0 +1,54 @@
+"""Which calls the proxy passes on: methods and paths by service, from the catalogue and from the operator."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Self
+
+from .catalogue import Catalogue
+from .errors import CallNotAllowedError, ConfigurationError
+from .outgoing import parameter_name
+from .proxy_rule import METHODS, ProxyRule
+from .service import ServiceDefinition
+
+_VERBS: Final = frozenset({*METHODS, "OPTIONS", "TRACE", "CONNECT", "MERGE", "PURGE", "COPY", "MOVE", "LINK", "UNLINK"})
+_OVERRIDES: Final = frozenset(
+    {
+        *("_method", "_httpmethod", "httpmethod", "http_method", "x-http-method-override", "x-http-method"),
+        *("x-method-override", "x_http_method_override", "x_method_override", "method_override", "method-override"),
+    }
+)
+
+
+class ProxyRules:
+    """The rules of all services."""
+
+    def __init__(self, rules: Mapping[str, tuple[ProxyRule, ...]]) -> None:
+        self._rules = rules
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, allowed: Iterable[str]) -> Self:
+        """The catalogue's rules and the operator's, each of which is `service METHOD /pattern`.
+
+        Raises ConfigurationError.
+        """
+        rules = {service.name: [ProxyRule.parse(text) for text in service.proxy] for service in catalogue}
+        for text in allowed:
+            name, _, rule = text.partition(" ")
+            if name not in rules:
+                raise ConfigurationError(f"PROXY_ALLOW: {text!r} does not begin with a service of the catalogue.")
+            try:
+                rules[name].append(ProxyRule.parse(rule.strip()))
+            except ValueError as error:
+                raise ConfigurationError(f"PROXY_ALLOW: {error}.") from None
+        return cls({name: tuple(of_service) for name, of_service in rules.items()})
+
+    def check(self, service: ServiceDefinition, method: str, segments: Sequence[str]) -> None:
+        """Raise CallNotAllowedError unless some rule allows this call; a slash at a path's end makes no difference."""
+        meant = segments[:-1] if len(segments) > 1 and not segments[-1] else segments
+        if not any(rule.allows(method, meant) for rule in self._rules.get(service.name, ())):
+            raise CallNotAllowedError
+
+
+def overrides_method(name: str, value: str) -> bool:
+    """Whether a parameter makes some servers take a request for one of another method."""
+    meant = parameter_name(name)
+    return meant in _OVERRIDES or (meant == "method" and value.strip().upper() in _VERBS)

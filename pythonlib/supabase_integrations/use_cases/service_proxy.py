@@ -1,0 +1,123 @@
+"""Passing a caller's request on to the service of one of their connections, without the token ever being seen.
+
+Sent once: what the service answers is passed on, whatever it is. Only a token that it refuses is renewed.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from ..core.api_auth import FORM
+from ..core.errors import InvalidValueError, ProviderUnavailableError, ReplyTooLargeError
+from ..core.outgoing import base_url
+from ..core.outgoing_headers import proxied_headers
+from ..core.outgoing_path import checked_path, segments
+from ..core.proxy_messages import ProxyHead, answered_headers, location_here, passed_form, passed_parameters
+from ..core.proxy_rules import ProxyRules
+from ..core.redaction import Redactor
+from ..port_service_http import RequestBody
+from .open_connections import Door, OpenConnection
+from .service_calls import Answer, Call, ServiceCalls, whole_body
+
+_BODILESS: Final = frozenset({"GET", "HEAD"})
+_UNREADABLE_CHARSETS: Final = ("utf-16", "utf-32", "utf-7", "ucs-2", "ucs-4", "iso-10646", "cp037", "ibm037", "ebcdic")
+"""In which a secret is written with other bytes than those that are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLimits:
+    """The largest bodies that are passed on, in bytes."""
+
+    max_request_bytes: int
+    max_reply_bytes: int
+
+
+class ProxyAnswer:
+    """The service's answer, cleaned; its body is still to come. Close it."""
+
+    def __init__(self, answer: Answer, headers: list[tuple[str, str]], redactor: Redactor, max_bytes: int) -> None:
+        self.status = answer.exchange.status
+        self.headers = headers
+        self._exchange = answer.exchange
+        self._redactor = redactor
+        self._max_bytes = max_bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises ProviderUnavailableError where it breaks off, and ReplyTooLargeError."""
+        size = 0
+        async for chunk in self._exchange.chunks():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            if passed := self._redactor.feed(chunk):
+                yield passed
+        if rest := self._redactor.finish():
+            yield rest
+
+    async def close(self) -> None:
+        """End the exchange."""
+        await self._exchange.close()
+
+
+class ServiceProxy:
+    """Passes calls on, where the rules allow them."""
+
+    def __init__(self, calls: ServiceCalls, rules: ProxyRules, limits: ProxyLimits) -> None:
+        self._calls = calls
+        self._rules = rules
+        self._limits = limits
+
+    async def open(self, door: Door, head: ProxyHead, body: RequestBody) -> ProxyAnswer:
+        """Send a caller's request on and return when the head of the answer has come.
+
+        Raises CallNotAllowedError, InvalidValueError, RateLimitedError, ProviderUnavailableError, ReplyTooLargeError,
+        and what opening the connection raises.
+        """
+        path = checked_path(head.path)
+        connection = await self._calls.connections.get(door)
+        service = connection.service
+        self._rules.check(service, head.method, segments(path))
+        call = Call(
+            head.method,
+            path,
+            passed_parameters(service, head.query),
+            proxied_headers(head.headers, service),
+            await self._body(connection, head, body),
+        )
+        await self._calls.limiter.acquire(service.name, account=connection.account)
+        answer = await self._calls.send(door, call)
+        try:
+            return self._answered(answer, head, path)
+        except BaseException:
+            await answer.exchange.close()
+            raise
+
+    async def _body(self, connection: OpenConnection, head: ProxyHead, body: RequestBody) -> RequestBody:
+        if head.method in _BODILESS:
+            # A server that reads one all the same could find another method in it.
+            if body:
+                raise InvalidValueError("body", f"A {head.method} request has no body.")
+            return None
+        if head.media_type == FORM:
+            return passed_form(connection.service, await whole_body(body, self._limits.max_request_bytes))
+        return body
+
+    def _answered(self, answer: Answer, head: ProxyHead, path: str) -> ProxyAnswer:
+        exchange, connection = answer.exchange, answer.connection
+        found = dict(exchange.headers)
+        charset = found.get("content-type", "").lower().partition("charset=")[2].strip(" \"'")
+        if exchange.status < 200 or charset.startswith(_UNREADABLE_CHARSETS):
+            raise ProviderUnavailableError("The service answered in a way that cannot be passed on.")
+        announced = found.get("content-length", "")
+        if head.method != "HEAD" and announced.isdecimal() and int(announced) > self._limits.max_reply_bytes:
+            raise _too_large(self._limits.max_reply_bytes)
+        redactor, location = Redactor(answer.secrets), found.get("location")
+        if location is not None:
+            base = base_url(connection.service, connection.tenant)
+            location = location_here(connection.service, base, path, location, head.prefix)
+        headers = answered_headers(connection.service, exchange.status, exchange.headers, redactor, location)
+        return ProxyAnswer(answer, headers, redactor, self._limits.max_reply_bytes)
+
+
+def _too_large(max_bytes: int) -> ReplyTooLargeError:
+    return ReplyTooLargeError(f"The service's answer is larger than {max_bytes} bytes.")
