@@ -1,6 +1,7 @@
 """The demo service behind a recording proxy, and people whose connections to it have expired."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from supabase_integrations.settings import CALLBACK_PATH, CatalogueSettings
 from tests import canaries
 from tests.local_system import LocalSystem
 from tests.people import Person
+from tests.storms.database import Database, running_database
 from tests.storms.grants import DemoClient
 from tests.storms.rows import Fate, fate_at
 from tests.storms.system import SERVICES, superuser_url
@@ -51,6 +53,13 @@ def demo(local_system: LocalSystem) -> DemoClient:
         secrets.demo_client_secret,
         local_system.api_url + CALLBACK_PATH,
     )
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A server of a test's own. What is committed survives its crash, if not the machine's."""
+    async with running_database(tmp_path, {"fsync": "off"}) as running:
+        yield running
 
 
 @pytest.fixture

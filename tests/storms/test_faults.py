@@ -27,7 +27,7 @@ from supabase_integrations.local.processes import Processes
 from supabase_integrations.local.state import StateDirectory
 from supabase_integrations.worker_integrations import WorkerConfiguration, open_worker_integrations
 from tests.local_system import free_ports
-from tests.storms.database import Database, running_database
+from tests.storms.database import Database
 from tests.storms.faults import FaultyService
 from tests.storms.fleet import Fleet, WorkerProcess, a_fleet
 from tests.storms.grants import DemoClient
@@ -67,13 +67,6 @@ async def brief_demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         await service.start(processes, http)
     yield DemoClient(service.url, BRIEF, SECRET, redirect_uri)
     await processes.stop_all()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """A server of this test's own. What is committed survives its crash, if not the machine's."""
-    async with running_database(tmp_path, {"fsync": "off"}) as running:
-        yield running
 
 
 @dataclass(slots=True)
