@@ -65,7 +65,7 @@ with written (object, definition) as (
         ),
         (
             'integrations_private.record_integration_event()',
-            'plpgsql volatile security definer set search_path="" returns trigger e3bd96fd4bb0b3f48a7e366a4dc6093f'
+            'plpgsql volatile security definer set search_path="" returns trigger 61a17fec8d1f664a90f0e651fc3c2a26'
         ),
         (
             'integrations_private.refuse_event_flood(uuid)',

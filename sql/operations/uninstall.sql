@@ -72,7 +72,8 @@ begin
             ('20261123001500', 'say_why_in_events'),
             ('20261123001600', 'announce_due_refreshes'),
             ('20261123001700', 'bound_claims'),
-            ('20261123001800', 'count_authorizations_by_key')
+            ('20261123001800', 'count_authorizations_by_key'),
+            ('20261123001850', 'compare_columns_directly')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;
