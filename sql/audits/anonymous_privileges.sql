@@ -11,7 +11,8 @@ ours as (
         and (
             n.nspname = 'integrations_private'
             or (n.nspname = 'public' and c.relname in (
-                'integrations', 'oauth_states', 'integration_events', 'integration_events_id_seq'
+                'integrations', 'oauth_states', 'integration_events', 'integration_events_id_seq', 'synced_records',
+                'sync_cursors'
             ))
         )
 ),

@@ -6,7 +6,9 @@ with ours as (
     from pg_catalog.pg_class as c
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = 'integrations_private'
-        or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+        or (n.nspname = 'public' and c.relname in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
 )
 select
     'child_tables' as audit,

@@ -55,7 +55,31 @@ with listed (object, definition) as (
         ('public.oauth_states.flow', 'text not null'),
         ('public.oauth_states.integration_id', 'uuid'),
         ('public.oauth_states.state_hash', 'text not null'),
-        ('public.oauth_states.user_id', 'uuid not null default auth.uid()')
+        ('public.oauth_states.user_id', 'uuid not null default auth.uid()'),
+        ('public.sync_cursors', 'table'),
+        ('public.sync_cursors.changes_since', 'timestamp with time zone'),
+        ('public.sync_cursors.complete_until', 'timestamp with time zone'),
+        ('public.sync_cursors.created_at', 'timestamp with time zone not null default now()'),
+        ('public.sync_cursors.cursor', 'text'),
+        ('public.sync_cursors.failures', 'integer not null default 0'),
+        ('public.sync_cursors.integration_id', 'uuid not null'),
+        ('public.sync_cursors.last_error_code', 'text'),
+        ('public.sync_cursors.lease_owner', 'uuid'),
+        ('public.sync_cursors.lease_until', 'timestamp with time zone'),
+        ('public.sync_cursors.next_run_at', 'timestamp with time zone not null default now()'),
+        ('public.sync_cursors.records', 'bigint not null default 0'),
+        ('public.sync_cursors.resource', 'text not null'),
+        ('public.sync_cursors.skipped', 'bigint not null default 0'),
+        ('public.sync_cursors.started_at', 'timestamp with time zone'),
+        ('public.sync_cursors.synced_until', 'timestamp with time zone'),
+        ('public.sync_cursors.user_id', 'uuid not null default auth.uid()'),
+        ('public.synced_records', 'table'),
+        ('public.synced_records.data', 'jsonb not null'),
+        ('public.synced_records.external_id', 'text not null'),
+        ('public.synced_records.integration_id', 'uuid not null'),
+        ('public.synced_records.resource', 'text not null'),
+        ('public.synced_records.synced_at', 'timestamp with time zone not null'),
+        ('public.synced_records.user_id', 'uuid not null')
 ),
 ours as (
     select c.*, format('%I.%I', n.nspname, c.relname) as name
@@ -64,7 +88,9 @@ ours as (
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
         and (
             n.nspname = 'integrations_private'
-            or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+            or (n.nspname = 'public' and c.relname in (
+                'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+            ))
         )
 ),
 present (object, definition) as (

@@ -121,6 +121,39 @@ with written (object, definition) as (
         (
             'seen_states_user_id_fkey on integrations_private.seen_states',
             'FOREIGN KEY (user_id) REFERENCES auth.users (id) ON DELETE CASCADE'
+        ),
+        ('sync_cursors_cursor_check on public.sync_cursors', 'CHECK ((octet_length(cursor) <= 16384))'),
+        ('sync_cursors_failures_check on public.sync_cursors', 'CHECK (((failures >= 0) AND (failures <= 100000)))'),
+        (
+            'sync_cursors_integration_id_fkey on public.sync_cursors',
+            'FOREIGN KEY (user_id, integration_id) REFERENCES public.integrations (user_id, id) ON DELETE CASCADE'
+        ),
+        (
+            'sync_cursors_last_error_code_check on public.sync_cursors',
+            $$CHECK ((last_error_code ~ '^[a-z][a-z0-9_]{0,63}$'::text))$$
+        ),
+        ('sync_cursors_pkey on public.sync_cursors', 'PRIMARY KEY (user_id, integration_id, resource)'),
+        ('sync_cursors_resource_check on public.sync_cursors', $$CHECK ((resource ~ '^[a-z][a-z0-9_]{0,63}$'::text))$$),
+        (
+            'synced_records_data_check on public.synced_records',
+            $$CHECK (((jsonb_typeof(data) = 'object'::text) AND (octet_length((data)::text) <= 524288)))$$
+        ),
+        (
+            'synced_records_external_id_check on public.synced_records',
+            $$CHECK ((((char_length(external_id) >= 1) AND (char_length(external_id) <= 255)) AND (external_id !~
+            '[\u0001-\u001f\u007f-\u009f]'::text)))$$
+        ),
+        (
+            'synced_records_integration_id_fkey on public.synced_records',
+            'FOREIGN KEY (user_id, integration_id) REFERENCES public.integrations (user_id, id) ON DELETE CASCADE'
+        ),
+        (
+            'synced_records_pkey on public.synced_records',
+            'PRIMARY KEY (user_id, integration_id, resource, external_id)'
+        ),
+        (
+            'synced_records_resource_check on public.synced_records',
+            $$CHECK ((resource ~ '^[a-z][a-z0-9_]{0,63}$'::text))$$
         )
 ),
 -- Long ones are written on several lines.
@@ -164,7 +197,9 @@ present (object, definition) as (
     ) as x (own, others)
     where (
             n.nspname = 'integrations_private'
-            or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+            or (n.nspname = 'public' and c.relname in (
+                'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+            ))
         )
         -- Not-null is a constraint from PostgreSQL 18 on: see columns_beyond_the_list. Triggers have an audit too.
         and k.contype not in ('n', 't')

@@ -4,7 +4,8 @@
 with telling (columns) as (
     values
         (array['credential_version', 'credentials', 'user_id']),
-        (array['flow', 'state_hash', 'user_id'])
+        (array['flow', 'state_hash', 'user_id']),
+        (array['data', 'external_id', 'integration_id', 'synced_at', 'user_id'])
 ),
 elsewhere as (
     select c.oid, c.relowner, c.relrowsecurity, format('%I.%I', n.nspname, c.relname) as name
@@ -12,7 +13,9 @@ elsewhere as (
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'f')
         and n.nspname <> 'integrations_private'
-        and (n.nspname, c.relname) not in (('public', 'integrations'), ('public', 'oauth_states'))
+        and (n.nspname, c.relname) not in (
+            ('public', 'integrations'), ('public', 'oauth_states'), ('public', 'synced_records')
+        )
 ),
 copies as (
     select distinct e.*

@@ -19,7 +19,9 @@ join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
 where k.contype = 'f'
     and (
         n.nspname = 'integrations_private'
-        or (n.nspname = 'public' and t.relname in ('integrations', 'oauth_states', 'integration_events'))
+        or (n.nspname = 'public' and t.relname in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
     )
     and not exists (
         select

@@ -21,6 +21,11 @@ with written (object, definition) as (
             uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
         ),
         (
+            'integrations_private.claim_due_syncs(integer,uuid)',
+            'plpgsql volatile security definer set search_path="", enable_bitmapscan=off returns TABLE(user_id uuid,
+            integration_id uuid, resource text) 7db82dfc6978916e0d9466139011e8a4'
+        ),
+        (
             'integrations_private.count_authorizations_by_key()',
             'sql stable security definer set search_path="" returns TABLE(key_id text, authorizations bigint)
             b62ddd0c3fb609dbcdc284c62dbb68eb'
@@ -45,6 +50,10 @@ with written (object, definition) as (
         (
             'integrations_private.guard_refresh_lease()',
             'plpgsql volatile security definer set search_path="" returns trigger 2404a834e1b069671d94970b6b3a6dfa'
+        ),
+        (
+            'integrations_private.guard_sync_cursor()',
+            'plpgsql volatile security definer set search_path="" returns trigger 7475eded3d9a40ba6731e4159c5734b6'
         ),
         (
             'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',

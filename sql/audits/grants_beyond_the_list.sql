@@ -19,6 +19,11 @@ with listed (grantee, object, privilege, columns) as (
         ('authenticated', 'public.oauth_states', 'DELETE', null),
         ('authenticated', 'public.oauth_states', 'INSERT', array['state_hash', 'flow', 'integration_id']),
         ('authenticated', 'public.integration_events', 'SELECT', null),
+        ('authenticated', 'public.synced_records', 'SELECT', null),
+        ('authenticated', 'public.synced_records', 'DELETE', null),
+        ('authenticated', 'public.sync_cursors', 'SELECT', null),
+        ('authenticated', 'public.sync_cursors', 'DELETE', null),
+        ('authenticated', 'public.sync_cursors', 'INSERT', array['integration_id', 'resource']),
         ('authenticated', 'integrations_private.allowed_claims', 'SELECT', array['claim', 'value']),
         ('authenticated', 'integrations_private.token_is_allowed()', 'EXECUTE', null),
         ('integrations_worker', 'schema integrations_private', 'USAGE', null),
@@ -32,8 +37,23 @@ with listed (grantee, object, privilege, columns) as (
             'status', 'credentials', 'scopes', 'expires_at', 'last_refreshed_at', 'last_sync_at', 'last_error_code',
             'last_error_at', 'refresh_lease_owner', 'next_refresh_at', 'refresh_failures'
         ]),
+        ('integrations_worker', 'public.synced_records', 'SELECT', array[
+            'user_id', 'integration_id', 'resource', 'external_id', 'synced_at'
+        ]),
+        ('integrations_worker', 'public.synced_records', 'INSERT', array[
+            'user_id', 'integration_id', 'resource', 'external_id', 'data', 'synced_at'
+        ]),
+        ('integrations_worker', 'public.synced_records', 'UPDATE', array['data', 'synced_at']),
+        ('integrations_worker', 'public.synced_records', 'DELETE', null),
+        ('integrations_worker', 'public.sync_cursors', 'SELECT', null),
+        ('integrations_worker', 'public.sync_cursors', 'INSERT', array['user_id', 'integration_id', 'resource']),
+        ('integrations_worker', 'public.sync_cursors', 'UPDATE', array[
+            'cursor', 'started_at', 'changes_since', 'records', 'skipped', 'synced_until', 'complete_until',
+            'last_error_code', 'failures', 'next_run_at', 'lease_owner', 'lease_until'
+        ]),
         ('integrations_worker', 'integrations_private.acting_for()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.claim_due_refreshes(integer,uuid)', 'EXECUTE', null),
+        ('integrations_worker', 'integrations_private.claim_due_syncs(integer,uuid)', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.count_authorizations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.count_integrations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',
@@ -54,7 +74,8 @@ relations as (
         and (
             n.nspname = 'integrations_private'
             or (n.nspname = 'public' and c.relname in (
-                'integrations', 'oauth_states', 'integration_events', 'integration_events_id_seq'
+                'integrations', 'oauth_states', 'integration_events', 'integration_events_id_seq', 'synced_records',
+                'sync_cursors'
             ))
         )
 ),

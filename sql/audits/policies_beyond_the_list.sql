@@ -35,9 +35,30 @@ expected (object, command, kind, role, using_expression, check_expression) as (
     union all
     select 'public.integration_events', 'SELECT', 'PERMISSIVE', 'authenticated', predicate, null from owner_sees
     union all
+    select t.name, c.command, 'PERMISSIVE', 'authenticated', predicate, null
+    from owner_sees, unnest(array['public.synced_records', 'public.sync_cursors']) as t (name),
+        unnest(array['SELECT', 'DELETE']) as c (command)
+    union all
+    select 'public.sync_cursors', 'INSERT', 'PERMISSIVE', 'authenticated', null, predicate from owner_sees
+    union all
+    select t.name, 'SELECT', 'PERMISSIVE', 'integrations_worker', predicate, null
+    from worker_declared, unnest(array['public.synced_records', 'public.sync_cursors']) as t (name)
+    union all
+    select t.name, 'INSERT', 'PERMISSIVE', 'integrations_worker', null, predicate
+    from worker_declared, unnest(array['public.synced_records', 'public.sync_cursors']) as t (name)
+    union all
+    select t.name, 'UPDATE', 'PERMISSIVE', 'integrations_worker', predicate, predicate
+    from worker_declared, unnest(array['public.synced_records', 'public.sync_cursors']) as t (name)
+    union all
+    select 'public.synced_records', 'DELETE', 'PERMISSIVE', 'integrations_worker', predicate, null
+    from worker_declared
+    union all
     select t.name, 'ALL', 'RESTRICTIVE', 'authenticated', predicate, predicate
-    from token_allowed, unnest(array['integrations', 'oauth_states', 'integration_events']) as n (name),
-        lateral (select 'public.' || n.name) as t (name)
+    from token_allowed,
+        unnest(array[
+            'public.integrations', 'public.oauth_states', 'public.integration_events', 'public.synced_records',
+            'public.sync_cursors'
+        ]) as t (name)
     union all
     select 'integrations_private.allowed_claims', 'SELECT', 'PERMISSIVE', 'authenticated',
         '(value = (( SELECT auth.jwt() AS jwt) ->> claim))', null
@@ -50,7 +71,9 @@ present as (
         array_to_string(p.roles, ', ') as role, p.qual as using_expression, p.with_check as check_expression
     from pg_catalog.pg_policies as p
     where p.schemaname = 'integrations_private'
-        or (p.schemaname = 'public' and p.tablename in ('integrations', 'oauth_states', 'integration_events'))
+        or (p.schemaname = 'public' and p.tablename in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
 )
 select
     'policies_beyond_the_list' as audit,

@@ -8,7 +8,9 @@ with policies as (
             as unwrapped
     from pg_catalog.pg_policies as p
     where p.schemaname = 'integrations_private'
-        or (p.schemaname = 'public' and p.tablename in ('integrations', 'oauth_states', 'integration_events'))
+        or (p.schemaname = 'public' and p.tablename in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
 )
 select
     'policies_with_unwrapped_calls' as audit,

@@ -10,6 +10,8 @@ from pg_catalog.pg_policies as p
 where p.roles = array['public'::name]
     and (
         p.schemaname = 'integrations_private'
-        or (p.schemaname = 'public' and p.tablename in ('integrations', 'oauth_states', 'integration_events'))
+        or (p.schemaname = 'public' and p.tablename in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
     )
 order by object;

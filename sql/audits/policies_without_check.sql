@@ -13,6 +13,8 @@ where p.cmd in ('INSERT', 'UPDATE', 'ALL')
     and p.with_check is null
     and (
         p.schemaname = 'integrations_private'
-        or (p.schemaname = 'public' and p.tablename in ('integrations', 'oauth_states', 'integration_events'))
+        or (p.schemaname = 'public' and p.tablename in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
     )
 order by object;

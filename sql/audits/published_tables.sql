@@ -10,5 +10,7 @@ select
     format('alter publication %I drop table %I.%I;', p.pubname, p.schemaname, p.tablename) as remediation
 from pg_catalog.pg_publication_tables as p
 where p.schemaname = 'integrations_private'
-    or (p.schemaname = 'public' and p.tablename in ('integrations', 'oauth_states', 'integration_events'))
+    or (p.schemaname = 'public' and p.tablename in (
+        'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+    ))
 order by object, p.pubname;

@@ -8,7 +8,9 @@ with ours as (
     where c.relkind in ('r', 'p')
         and (
             n.nspname = 'integrations_private'
-            or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+            or (n.nspname = 'public' and c.relname in (
+                'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+            ))
         )
 ),
 findings (object, role, detail, remediation) as (

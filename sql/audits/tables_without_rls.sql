@@ -12,6 +12,8 @@ where c.relkind in ('r', 'p')
     and not c.relrowsecurity
     and (
         n.nspname = 'integrations_private'
-        or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+        or (n.nspname = 'public' and c.relname in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
     )
 order by object;

@@ -39,6 +39,11 @@ with written (object, definition) as (
             integrations_private.guard_oauth_state()'
         ),
         (
+            'guard_sync_cursor_insert on public.sync_cursors',
+            'CREATE TRIGGER guard_sync_cursor_insert BEFORE INSERT ON public.sync_cursors FOR EACH ROW EXECUTE FUNCTION
+            integrations_private.guard_sync_cursor()'
+        ),
+        (
             'record_integration_change on public.integrations',
             'CREATE TRIGGER record_integration_change AFTER UPDATE OF service_type, external_account_id, display_name,
             status, credentials, config, scopes, expires_at, last_error_code ON public.integrations FOR EACH ROW EXECUTE
@@ -67,7 +72,9 @@ present (object, definition) as (
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where (
             n.nspname = 'integrations_private'
-            or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+            or (n.nspname = 'public' and c.relname in (
+                'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+            ))
         )
         and (not t.tgisinternal or t.tgenabled not in ('O', 'A'))
     union all
@@ -76,7 +83,9 @@ present (object, definition) as (
     join pg_catalog.pg_class as c on c.oid = w.ev_class and c.relkind in ('r', 'p')
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = 'integrations_private'
-        or (n.nspname = 'public' and c.relname in ('integrations', 'oauth_states', 'integration_events'))
+        or (n.nspname = 'public' and c.relname in (
+            'integrations', 'oauth_states', 'integration_events', 'synced_records', 'sync_cursors'
+        ))
 )
 select
     'triggers_beyond_the_list' as audit,

@@ -1,4 +1,4 @@
--- What the worker's role is and touches beyond the integrations tables. (On those see grants_beyond_the_list.)
+-- What the worker's role is and touches beyond the tables it works on. (On those see grants_beyond_the_list.)
 
 with worker as (
     select r.* from pg_catalog.pg_roles as r where r.rolname = 'integrations_worker'
@@ -45,7 +45,8 @@ findings (object, detail, remediation) as (
         select a.attacl from pg_catalog.pg_attribute as a where a.attrelid = c.oid and a.attacl is not null
     ) as x
     cross join aclexplode(x.acl) as g
-    where g.grantee = w.oid and (n.nspname, c.relname) <> ('public', 'integrations')
+    where g.grantee = w.oid
+        and not (n.nspname = 'public' and c.relname in ('integrations', 'synced_records', 'sync_cursors'))
     union all
     select
         f.oid::regprocedure::text, 'The worker may execute it.',

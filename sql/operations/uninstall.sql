@@ -1,11 +1,14 @@
--- Remove everything these migrations made, and nothing else. ALL CONNECTIONS, THEIR CREDENTIALS AND THE AUDIT TRAIL ARE
--- LOST: revoke the tokens at the services first, on the services' own pages, or they stay valid there.
+-- Remove everything these migrations made, and nothing else. ALL CONNECTIONS, THEIR CREDENTIALS, THE SYNCED RECORDS AND
+-- THE AUDIT TRAIL ARE LOST: revoke the tokens at the services first, on the services' own pages, or they stay valid
+-- there.
 -- Nothing is dropped by cascade: if an object of your own depends on ours, the whole script fails and names it.
 -- Run as the role that pushed the migrations. Where they were copied into your own supabase/migrations, delete those
 -- files too, or the next push applies them again.
 
 begin;
 
+drop table public.synced_records;
+drop table public.sync_cursors;
 drop table public.oauth_states;
 drop table public.integrations;
 drop table public.integration_events;
@@ -17,6 +20,7 @@ drop function integrations_private.guard_new_integration();
 drop function integrations_private.guard_refresh_lease();
 drop function integrations_private.guard_changed_integration();
 drop function integrations_private.guard_oauth_state();
+drop function integrations_private.guard_sync_cursor();
 drop function integrations_private.record_integration_event();
 drop function integrations_private.announce_due_refresh();
 drop function integrations_private.refuse_event_flood(uuid);
@@ -24,6 +28,7 @@ drop function integrations_private.acting_role();
 drop function integrations_private.lock_user(uuid);
 drop function integrations_private.acting_for();
 drop function integrations_private.claim_due_refreshes(integer, uuid);
+drop function integrations_private.claim_due_syncs(integer, uuid);
 drop function integrations_private.count_integrations_by_key();
 drop function integrations_private.count_authorizations_by_key();
 drop function integrations_private.list_integrations_sealed_under(text, uuid, uuid, integer);
@@ -73,7 +78,11 @@ begin
             ('20261123001600', 'announce_due_refreshes'),
             ('20261123001700', 'bound_claims'),
             ('20261123001800', 'count_authorizations_by_key'),
-            ('20261123001850', 'compare_columns_directly')
+            ('20261123001850', 'compare_columns_directly'),
+            ('20261123001900', 'create_synced_records'),
+            ('20261123002000', 'create_sync_cursors'),
+            ('20261123002100', 'create_sync_cursor_guard'),
+            ('20261123002200', 'create_claim_due_syncs')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;

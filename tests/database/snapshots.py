@@ -20,7 +20,8 @@ class CatalogObject:
     @property
     def ours(self) -> bool:
         """Whether the migrations made it: everything of theirs has one of these words in its name."""
-        return any(word in self.name for word in ("integration", "oauth_state", "seen_state", "allowed_claim"))
+        words = ("integration", "oauth_state", "seen_state", "allowed_claim", "synced_record", "sync_cursor")
+        return any(word in self.name for word in words)
 
 
 Snapshot = frozenset[CatalogObject]

@@ -45,6 +45,9 @@ _RULES: Final[Mapping[str, Meaning]] = {
     "oauth_states_user_id_fkey": TokenRefusal.SESSION_ENDED.error,
     "oauth_states_integration_id_fkey": IntegrationNotFoundError,
     "oauth_states_quota": _quota("A user may start at most 200 authorizations in 15 minutes. Try again later."),
+    "sync_cursors_integration_id_fkey": IntegrationNotFoundError,
+    "sync_cursors_quota": _quota("A user may have at most 1,000 resources synced. Delete one first."),
+    "synced_records_integration_id_fkey": IntegrationNotFoundError,
     "seen_states_user_id_fkey": TokenRefusal.SESSION_ENDED.error,
 }
 
@@ -70,7 +73,7 @@ _UNAVAILABLE: Final = ("08", "25006", "40", "53", "57")
 """Class 08 is the connection, 25006 a server that only reads (after a failover), 40 a rollback that may succeed next
 time, 53 and 57 the server's state.
 """
-_COLUMN_RULE: Final = re.compile(r"(?:integrations|oauth_states|seen_states)_([a-z_]+)_check")
+_COLUMN_RULE: Final = re.compile(r"(?:integrations|oauth_states|seen_states|sync_cursors|synced_records)_([a-z_]+)_check")
 
 
 def names_rules(code: str) -> bool:
