@@ -49,7 +49,13 @@ def load_clients(catalogue: Catalogue, environment: Mapping[str, str]) -> dict[s
     """This server's registrations, by service name, for every service that needs one and is configured completely."""
     return {
         service.name: OAuthClient(
-            environment[service.client_id_name], SecretStr(environment.get(service.client_secret_name, ""))
+            environment[service.client_id_name],
+            SecretStr(environment.get(service.client_secret_name, "")),
+            tuple(
+                (header, SecretStr(value))
+                for header, name in service.secret_headers.items()
+                if (value := environment.get(name, "").strip())
+            ),
         )
         for service in catalogue
         if service.needs_client and not missing_settings(service, environment)

@@ -5,7 +5,7 @@ Whatever is sent is also named as a secret, so that an answer which repeats it c
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -38,6 +38,16 @@ def authorization(service: ServiceDefinition, credentials: Credentials, client: 
     """What shows these credentials to this service. Raises ServiceNotConfiguredError where a signature is needed and
     this server has no client secret for it.
     """
+    shown = _of_credentials(service, credentials, client)
+    own = client.headers if client else ()
+    return replace(
+        shown,
+        headers={**shown.headers, **{name: value.get_secret_value() for name, value in own}},
+        secrets=(*shown.secrets, *(value for _, value in own)),
+    )
+
+
+def _of_credentials(service: ServiceDefinition, credentials: Credentials, client: OAuthClient | None) -> Authorization:
     if isinstance(credentials, BasicCredentials):
         return _basic(credentials.username, credentials.password)
     key = credentials.access_token if isinstance(credentials, OAuthCredentials) else credentials.api_key
@@ -66,7 +76,7 @@ def auth_header_names(service: ServiceDefinition) -> frozenset[str]:
     """The header names, in small letters, that carry credentials to this service."""
     kind, _, rest = service.api_auth.partition(":")
     name = rest.partition("=")[0].lower() if kind == "header" else "authorization"
-    return frozenset({"authorization", name})
+    return frozenset({"authorization", name, *service.secret_headers})
 
 
 def with_fields(body: bytes, content_type: str, fields: Mapping[str, str]) -> tuple[bytes, str]:

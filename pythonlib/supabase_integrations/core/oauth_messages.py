@@ -24,10 +24,11 @@ _MAX_SCOPE_LENGTH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """This server's registration at one service. A public client has no secret."""
+    """This server's registration at one service. A public client has no secret; `headers` go to the service's API."""
 
     client_id: str
     client_secret: SecretStr = field(default=SecretStr(""))
+    headers: tuple[tuple[str, SecretStr], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ def account_request(
     """A GET to the service's API that tells whose token this is; `request` is `GET path-or-URL`."""
     target = request.removeprefix("GET ")
     url = service.url(target if "://" in target else service.api_base_url + target, tenant)
-    headers = {"accept": "application/json", **api_auth_header(service, access_token)}
+    headers = {"accept": "application/json", **service.public_headers, **api_auth_header(service, access_token)}
+    headers.update((name, value.get_secret_value()) for name, value in client.headers)
     if service.appsecret_proof:
         proof = appsecret_proof(client.client_secret, access_token)
         url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({'appsecret_proof': proof})}"

@@ -43,6 +43,8 @@ _API_AUTH: Final = r"^(bearer|basic|header:[A-Za-z0-9_.-]+(=[A-Za-z0-9_-]+)?|(qu
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=128)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^(\$\{[A-Z][A-Z0-9_]*\}|[!-#%-~]+)$", max_length=128)]
 
 
 class _Entry(BaseModel):
@@ -107,6 +109,7 @@ class ServiceDefinition(_Entry):
     appsecret_proof: bool = False
     api_base_url: str = ""
     api_auth: Annotated[str, StringConstraints(pattern=_API_AUTH)] = "bearer"
+    api_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     proxy: tuple[str, ...] = ("GET /**",)
     rate_limit: RateLimitRule | None = None
     rate_limit_headers: tuple[str, ...] = ()
@@ -154,6 +157,24 @@ class ServiceDefinition(_Entry):
         if self.revocation.names_account and (self.tenant_param or not self.account_id_from):
             raise ValueError("revocation names {account_id}: account_id_from is needed, and no tenant")
         return self
+
+    @model_validator(mode="after")
+    def _heard(self) -> Self:
+        if self.api_headers.keys() & {"authorization", "cookie", "host", "content-type", "content-length"}:
+            raise ValueError("api_headers may not hold headers that are written elsewhere")
+        if self.secret_headers and not self.needs_client:
+            raise ValueError("api_headers: ${…} is for services with a client of this server's own")
+        return self
+
+    @property
+    def public_headers(self) -> dict[str, str]:
+        """The headers that every request to the API has, such as a version."""
+        return {name: value for name, value in self.api_headers.items() if not value.startswith("$")}
+
+    @property
+    def secret_headers(self) -> dict[str, str]:
+        """Further ones whose values are the operator's: the setting of each."""
+        return {name: value[2:-1] for name, value in self.api_headers.items() if value.startswith("$")}
 
     @property
     def client_id_name(self) -> str:

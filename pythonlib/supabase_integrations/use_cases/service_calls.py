@@ -91,7 +91,7 @@ class ServiceCalls:
     async def _send_once(self, connection: OpenConnection, call: Call, attempt: int) -> Answer:
         service, shown = connection.service, connection.authorization
         address = target(service, connection.tenant, call.path, call.params)
-        headers, body = {**call.headers, **shown.headers}, call.body
+        headers, body = {**service.public_headers, **call.headers, **shown.headers}, call.body
         if shown.fields:
             whole = await whole_body(body)
             body, headers["content-type"] = with_fields(whole, headers.get("content-type", ""), shown.fields)
