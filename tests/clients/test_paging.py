@@ -1,0 +1,63 @@
+"""What all clients share: which connection they take, and lists."""
+
+import pytest
+
+from supabase_integrations.clients import GoogleAds, HubSpot, Listing, MetaAds, Page, Shopify
+from supabase_integrations.core.errors import InvalidValueError, ProviderUnavailableError
+from tests.clients.fake_service import FakeService, answer
+from tests.clients.office import Office
+
+
+@pytest.mark.parametrize("client", [GoogleAds, HubSpot, MetaAds, Shopify])
+async def test_a_connection_to_another_service_is_refused(
+    office: Office, client: type[GoogleAds | HubSpot | MetaAds | Shopify]
+) -> None:
+    other = "shopify" if client is not Shopify else "hubspot"
+    async with office.client(other) as api:
+        with pytest.raises(InvalidValueError, match=f"{other}.* not to "):
+            client(api)
+
+
+async def test_a_service_based_on_another_is_taken_by_its_name(office: Office, fake: FakeService) -> None:
+    fake.behaviour = lambda _: answer({"results": []})
+    async with office.client("hubspot") as api:
+        assert [record async for record in HubSpot(api, service_name="hubspot").contacts()] == []
+        with pytest.raises(InvalidValueError, match="not to hubspot_eu"):
+            HubSpot(api, service_name="hubspot_eu")
+
+
+async def test_nothing_is_asked_before_it_is_wanted(office: Office, fake: FakeService) -> None:
+    fake.behaviour = lambda _: answer({"results": [{"id": "1"}], "paging": {"next": {"after": "1"}}})
+    async with office.client("hubspot") as api:
+        contacts = HubSpot(api).contacts()
+        assert fake.asked == []
+        pages = contacts.pages()
+        await anext(pages)
+        assert len(fake.asked) == 1
+
+
+async def test_a_page_that_follows_itself_ends_the_list(office: Office, fake: FakeService) -> None:
+    """Or it would never end."""
+    fake.behaviour = lambda _: answer({"results": [{"id": "1"}], "paging": {"next": {"after": "1"}}})
+    async with office.client("hubspot") as api:
+        with pytest.raises(ProviderUnavailableError, match="follows itself"):
+            [record async for record in HubSpot(api).contacts()]
+    assert len(fake.asked) == 2
+
+
+async def test_each_iteration_begins_anew() -> None:
+    async def fetch(cursor: str | None) -> Page:
+        return Page(({"id": cursor or "first"},), None if cursor else "second")
+
+    listing = Listing(fetch)
+    for _ in range(2):
+        assert [record["id"] async for record in listing] == ["first", "second"]
+    assert [page.records[0]["id"] async for page in listing.pages(after="second")] == ["second"]
+
+
+@pytest.mark.parametrize("body", [{}, [], "text", {"results": None}, {"results": [1]}, {"results": {"id": "1"}}])
+async def test_a_reply_of_another_form_is_not_an_empty_list(office: Office, fake: FakeService, body: object) -> None:
+    fake.behaviour = lambda _: answer(body)
+    async with office.client("hubspot") as api:
+        with pytest.raises(ProviderUnavailableError, match="another form"):
+            await anext(HubSpot(api).contacts().pages())
