@@ -98,16 +98,16 @@ class RateLimiter:
             except Exception as error:
                 if not is_throttled(error):
                     raise
-                wait, rules = self._slow_down(service, account, error, retries), self._services[service].rules
-                left = self._longest(service, left)
-                if not rules.queue_enabled or retries >= rules.max_retries or (left is not None and wait > left):
+                self._slow_down(service, account, error, retries)
+                rules = self._services[service].rules
+                if not rules.queue_enabled or retries >= rules.max_retries:
                     raise
                 refusal = error
             retries += 1
             # Asked for anew: while the call was under way, its line may have been forgotten.
             queue = self._queue(service, account)
             try:
-                left = await self._wait(queue, ticket, left, again=True)
+                left = await self._wait(queue, ticket, self._longest(service, left), again=True)
             except RateLimitedError:
                 raise refusal from None
 
@@ -209,12 +209,11 @@ class RateLimiter:
         await queue.wait(ticket, longest, again=again)
         return None if longest is None else max(0.0, longest - (self._clock() - began))
 
-    def _slow_down(self, service: str, account: str, refusal: Exception, retries: int) -> float:
-        """Let the key wait as a refusal asks; seconds."""
+    def _slow_down(self, service: str, account: str, refusal: Exception, retries: int) -> None:
+        """Let the key wait as a refusal asks."""
         asked = wait_asked_by(refusal, datetime.now(UTC))
         wait = refusal_wait(self._lines(service).rules.limit, retries, self._random) if asked is None else asked
         self.penalise(service, account, wait)
-        return wait
 
     def _lines(self, service: str) -> ServiceLines:
         try:

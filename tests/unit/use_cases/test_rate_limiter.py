@@ -338,6 +338,26 @@ def test_cancelled_at_the_moment_of_being_let_go_the_next_one_goes() -> None:
     run(main())
 
 
+def test_nobody_starts_between_being_let_go_and_starting() -> None:
+    """An eager task might: what was let go has not been counted yet."""
+
+    async def main() -> None:
+        log, crm = Log(), limiter(1)
+        tasks = [asyncio.create_task(crm.throttle("crm", log.call(name))) for name in "ab"]
+        await asyncio.sleep(0)
+        seen: list[tuple[int, bool]] = []
+
+        def newcomer() -> None:
+            queue = crm._queue("crm", "")
+            seen.append((queue._granted, queue.try_start()))
+
+        asyncio.get_running_loop().call_at(log.began + 1 + 1e-10, newcomer)
+        await all_of(*tasks)
+        assert seen == [(1, False)]
+
+    run(main())
+
+
 def test_rules_change_for_those_who_wait() -> None:
     async def main() -> None:
         log, crm = Log(), limiter(1)

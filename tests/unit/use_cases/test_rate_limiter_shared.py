@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from supabase_integrations.core.errors import RateLimitedError, StoreUnavailableError
 from supabase_integrations.core.rate_limits import RateLimit
+from supabase_integrations.core.start_log import MARGIN
 from supabase_integrations.port_rate_limits import Reservation, Reserved
+from supabase_integrations.use_cases.call_queue import Waiter
 from supabase_integrations.use_cases.rate_limiter import RateLimiter
 from supabase_integrations.use_cases.shared_call_queue import BATCH
 from tests.unit.virtual_time import clock, run
@@ -130,6 +133,84 @@ def test_no_window_holds_more_than_the_limit_and_every_call_that_stays_starts(lo
 def test_what_no_call_used_is_given_back(load: Load) -> None:
     starts, _, store = run(observe(load))
     assert sum(map(len, store.entries.values())) == len(starts)
+
+
+def after_the_next_grant(limiter: RateLimiter, act: Callable[[], None]) -> None:
+    """Act between the moment a call is let go and the moment it starts."""
+    queue = limiter._queue("crm", "")
+    let_go = queue._let_go
+
+    def then_act() -> Waiter | None:
+        queue._let_go = let_go  # type: ignore[method-assign]
+        act()
+        return let_go()
+
+    queue._let_go = then_act  # type: ignore[method-assign]
+
+
+def test_a_call_that_comes_too_late_for_its_reservation_takes_another() -> None:
+    """Its event loop stands still between the two: used then, the start would be beside one of another process."""
+
+    async def main() -> None:
+        store, starts, loop = FakeStore(Random(1), latency=0.001), list[float](), asyncio.get_running_loop()
+        one, two = processes(2, store, 1, 1.0, 30)
+
+        async def fn() -> None:
+            starts.append(clock())
+
+        def stall() -> None:
+            loop._virtual.now += 0.5  # type: ignore[attr-defined]
+
+        await one.throttle("crm", fn)
+        calls = [asyncio.create_task(one.throttle("crm", fn)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        calls.append(asyncio.create_task(two.throttle("crm", fn)))
+        after_the_next_grant(one, stall)
+        await asyncio.gather(*calls)
+        starts.sort()
+        assert all(later - first >= 1.0 for first, later in pairwise(starts))
+        assert starts[1] - starts[0] > 2, "the reservation that was too late was not used"
+        await asyncio.sleep(1)
+        assert sum(map(len, store.entries.values())) == len(starts) == 4
+
+    run(main())
+
+
+def test_a_call_cancelled_when_it_was_let_go_leaves_its_reservation_to_the_next() -> None:
+    async def main() -> None:
+        store, began = FakeStore(Random(1), latency=0.001), clock()
+        (limiter,) = processes(1, store, 1, 1.0, 30)
+        await limiter.acquire("crm")
+        first, second = (asyncio.create_task(limiter.acquire("crm")) for _ in range(2))
+        await asyncio.sleep(0.1)
+
+        def cancel() -> None:
+            asyncio.get_running_loop().call_soon(first.cancel)
+
+        after_the_next_grant(limiter, cancel)
+        await asyncio.gather(first, second, return_exceptions=True)
+        assert first.cancelled()
+        assert clock() - began < 1.2
+        await asyncio.sleep(1)
+        assert sum(map(len, store.entries.values())) == 2
+
+    run(main())
+
+
+def test_reservations_that_a_penalty_outlasts_are_given_back_and_are_nobody_s_lateness() -> None:
+    async def main() -> None:
+        store = FakeStore(Random(1), latency=0.001)
+        (limiter,) = processes(1, store, 1, 1.0, 60)
+        calls = [asyncio.create_task(limiter.acquire("crm")) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        limiter.penalise("crm", "", 20)
+        await asyncio.gather(*calls)
+        await asyncio.sleep(1)
+        assert sum(map(len, store.entries.values())) == 5
+        assert limiter._shared is not None
+        assert limiter._shared.slack == MARGIN
+
+    run(main())
 
 
 def test_a_thousand_waiting_calls_hold_few_reservations() -> None:
