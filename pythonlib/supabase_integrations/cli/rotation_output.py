@@ -26,6 +26,7 @@ class RotationOutput:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
+        self._began = time.monotonic()
 
     def uses(self, uses: Sequence[KeyUse]) -> None:
         """What is sealed under which key."""
@@ -72,6 +73,7 @@ class RotationOutput:
         names = ", ".join(f"{use.key_id} ({use.role}, {use.connections:,})" for use in former)
         primary = next(use.key_id for use in uses if use.is_primary)
         self._say(f"Sealing under key {primary}. Connections under other keys: {names or 'none'}.")
+        self._began = time.monotonic()
         if not self._console.is_terminal:
             yield _Lines(self._console, total)
             return
@@ -82,7 +84,8 @@ class RotationOutput:
 
     def finished(self, report: RotationReport, uses: Sequence[KeyUse]) -> bool:
         """What was done and what is left; whether nothing is."""
-        self._say(f"Re-sealed {report.resealed:,} connections.")
+        seconds = time.monotonic() - self._began
+        self._say(f"Re-sealed {report.resealed:,} connections in {seconds:.1f} s.")
         self._unreadable(report)
         if report.held:
             self._say(
