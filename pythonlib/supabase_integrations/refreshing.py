@@ -14,7 +14,7 @@ from .adapters.refresh_log import RefreshLogger
 from .core.catalogue import Catalogue
 from .core.encryption import Encryption
 from .core.oauth_messages import OAuthClient
-from .port import Clock, Journal, ProviderHttp
+from .port import Clock, Journal, ProviderHttp, RefreshLog
 from .use_cases.credential_vault import CredentialVault
 from .use_cases.journal_replay import JournalReplay, OpenStore
 from .use_cases.refresher import Refresher
@@ -55,8 +55,10 @@ async def open_refreshing(
     state_dir: Path,
     is_development: bool,
     connections_per_host: int = CONNECTIONS_PER_HOST,
+    log: RefreshLog | None = None,
 ) -> AsyncIterator[Refreshing]:
-    """Open it for as long as the block lasts; at the end, refreshes that have begun are waited for.
+    """Open it for as long as the block lasts; at the end, refreshes that have begun are waited for. `log` is told
+    what becomes of refreshes, by default in the process's log.
 
     Raises ConfigurationError where the journal cannot be kept under `state_dir`.
     """
@@ -65,8 +67,8 @@ async def open_refreshing(
         open_provider_http(allow_loopback=is_development, max_connections_per_host=connections_per_host) as http,
         open_file_journal(state_dir, encryption, clock, JournalLogger()) as journal,
     ):
-        vault, log = CredentialVault(encryption, clock), RefreshLogger(clock)
-        refresher = Refresher(catalogue, clients, vault, http, clock, journal=journal, log=log)
+        vault = CredentialVault(encryption, clock)
+        refresher = Refresher(catalogue, clients, vault, http, clock, journal=journal, log=log or RefreshLogger(clock))
         try:
             yield Refreshing(encryption, clock, http, vault, journal, refresher)
         finally:

@@ -15,9 +15,6 @@ from typing import Final, Self
 from uuid import UUID
 
 from .adapters.clock import SystemClock
-from .adapters.file_journal import open_file_journal
-from .adapters.journal_log import JournalLogger
-from .adapters.provider_http import open_provider_http
 from .adapters.refresh_counts import RefreshCounts
 from .adapters.refresh_log import RefreshLogger
 from .adapters.worker_listener import DueListener
@@ -31,9 +28,9 @@ from .core.encryption import Encryption
 from .core.models import Integration
 from .core.oauth_messages import OAuthClient
 from .port import RefreshLog, WorkerDatabase
+from .refreshing import Refreshing, open_refreshing
 from .settings_worker import WorkerSettings
-from .use_cases.credential_vault import CredentialVault
-from .use_cases.journal_replay import JournalReplay
+from .use_cases.journal_replay import OpenStore
 from .use_cases.refresher import Refresher
 from .use_cases.worker import Worker, WorkerPlan
 
@@ -63,7 +60,6 @@ class WorkerIntegrations:
 
     database: WorkerDatabase
     refresher: Refresher
-    replay: JournalReplay
 
     async def get_integration_credentials(self, integration_id: UUID, user_id: UUID) -> Credentials:
         """The credentials of one of this user's integrations, renewed first where they are due.
@@ -80,35 +76,13 @@ class WorkerIntegrations:
 
 
 @asynccontextmanager
-async def open_worker_integrations(
-    configuration: WorkerConfiguration,
-    *,
-    log: RefreshLog | None = None,
-    on_wait: Callable[[str], None] | None = None,
-) -> AsyncIterator[WorkerIntegrations]:
-    """Open the system for as long as the block lasts. `on_wait` is told why the database is waited for at the start.
+async def open_worker_integrations(configuration: WorkerConfiguration) -> AsyncIterator[WorkerIntegrations]:
+    """Open the system for as long as the block lasts; beside it, what this machine's journal kept is stored.
 
     Raises ConfigurationError, StoreUnavailableError after 30 s, and SchemaMissingError.
     """
-    settings, catalogue, clients = configuration.settings, configuration.catalogue, configuration.clients
-    encryption, clock, journal_log = Encryption(settings.keyring()), SystemClock(), JournalLogger()
-    async with (
-        open_worker_pool(settings.database, patience=_PATIENCE, on_wait=on_wait) as pool,
-        open_provider_http(allow_loopback=settings.is_development) as provider_http,
-        open_file_journal(settings.state_dir, encryption, clock, journal_log) as journal,
-    ):
-        database = PostgresWorkerDatabase(pool)
-        vault = CredentialVault(encryption, clock)
-        refresher = Refresher(
-            catalogue, clients, vault, provider_http, clock, journal=journal, log=log or RefreshLogger(clock)
-        )
-        replay = JournalReplay(
-            journal, lambda entry: database.for_user(entry.ref.user_id), refresher, clock, journal_log
-        )
-        try:
-            yield WorkerIntegrations(database, refresher, replay)
-        finally:
-            await refresher.drain()
+    async with _open(configuration) as (database, refreshing), refreshing.replaying(_as_worker(database)):
+        yield WorkerIntegrations(database, refreshing.refresher)
 
 
 @asynccontextmanager
@@ -120,13 +94,42 @@ async def open_worker(configuration: WorkerConfiguration) -> AsyncIterator[Worke
     poll = timedelta(seconds=settings.worker_poll_seconds)
     plan = WorkerPlan(settings.worker_concurrency, poll, settings.events_kept)
     heard_at = settings.announcements
-    async with open_worker_integrations(configuration, log=counts, on_wait=log.waiting) as system:
+    async with _open(configuration, log=counts, on_wait=log.waiting) as (database, refreshing):
         yield Worker(
             plan,
-            system.database,
-            system.refresher,
+            database,
+            refreshing.refresher,
             clock,
             log,
             announcements=DueListener(heard_at, clock, log) if heard_at else None,
-            side_tasks={"replay the journal": system.replay.run},
+            side_tasks={"replay the journal": refreshing.replay(_as_worker(database)).run},
         )
+
+
+@asynccontextmanager
+async def _open(
+    configuration: WorkerConfiguration,
+    *,
+    log: RefreshLog | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> AsyncIterator[tuple[PostgresWorkerDatabase, Refreshing]]:
+    """`on_wait` is told why the database is waited for at the start."""
+    settings = configuration.settings
+    async with (
+        open_worker_pool(settings.database, patience=_PATIENCE, on_wait=on_wait) as pool,
+        open_refreshing(
+            configuration.catalogue,
+            configuration.clients,
+            Encryption(settings.keyring()),
+            state_dir=settings.state_dir,
+            is_development=settings.is_development,
+            connections_per_host=settings.worker_concurrency,
+            log=log,
+        ) as refreshing,
+    ):
+        yield PostgresWorkerDatabase(pool), refreshing
+
+
+def _as_worker(database: WorkerDatabase) -> OpenStore:
+    """The worker's own door, which is open for every entry."""
+    return lambda entry: database.for_user(entry.ref.user_id)
