@@ -63,8 +63,13 @@ def base_url(service: ServiceDefinition, tenant: str) -> SplitResult:
     """
     if not service.api_base_url:
         raise ServiceNotConfiguredError(f"The catalogue has no api_base_url for {service.display_name}.")
-    parts = urlsplit(service.url(service.api_base_url, tenant))
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    url = service.url(service.api_base_url, tenant)
+    try:
+        parts = urlsplit(url)
+        is_base = "@" not in parts.netloc and not parts.query and not parts.fragment and parts.port != 0
+    except ValueError:
+        is_base = False
+    if not is_base:
         raise InvalidValueError(f"config.{service.tenant_param}", "The tenant must be no more than its part of a URL.")
     return parts
 

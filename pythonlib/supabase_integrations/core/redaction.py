@@ -19,17 +19,25 @@ from .secret import SecretStr
 MASK: Final = b"[redacted]"
 SHORTEST: Final = 8
 """Shorter secrets are left: they occur by chance, and what is missing would tell them."""
-_ESCAPE: Final = re.compile(
-    rb"%(?:25){0,3}([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\(/)|&#(\d{1,5});|&#[xX]([0-9A-Fa-f]{1,5});"
-    rb"|&(amp|lt|gt|quot|apos|sol|equals|plus);"
+_ESCAPES: Final = (
+    re.compile(rb"%(?:25){0,3}(?P<percent>[0-9A-Fa-f]{2})"),
+    re.compile(rb"\\\\{0,7}(?:u(?P<unicode>[0-9A-Fa-f]{4})|(?P<itself>/))"),
+    re.compile(rb"&(?:amp;){0,3}(?:#(?P<decimal>\d{1,5})|#[xX](?P<hex>[0-9A-Fa-f]{1,5})|(?P<name>[a-z]{2,6}));"),
 )
+"""Of what is escaped several times over, the outer escapes are part of it. Each begins with one certain byte, which
+makes searching four times as fast as with all in one expression.
+"""
 _CUT_ESCAPE: Final = re.compile(
-    rb"(?:%(?:25){0,3}[0-9A-Fa-f]?|\\(?:u[0-9A-Fa-f]{0,3})?|&(?:#(?:\d{0,5}|[xX][0-9A-Fa-f]{0,5})|[a-z]{0,6})?)\Z"
+    rb"(?:%(?:25){0,3}[0-9A-Fa-f]?|\\\\{0,7}(?:u[0-9A-Fa-f]{0,3})?"
+    rb"|&(?:amp;){0,3}(?:#(?:\d{0,5}|[xX][0-9A-Fa-f]{0,5})|[a-z]{0,6})?)\Z"
 )
 """What the end of a part may be the beginning of."""
-_LONGEST_ESCAPE: Final = 10
-_NEEDLESS: Final = re.compile(
-    rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])|\\u00(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])|&#"
+_LONGEST_ESCAPE: Final = 24
+_NEEDLESS: Final = (
+    re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
+    re.compile(rb"\\u00(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
+    re.compile(rb"&#"),
+    re.compile(rb";#"),
 )
 """An escaped letter or digit, which no encoder writes without being told to."""
 _NAMED: Final = {
@@ -63,7 +71,7 @@ class Redactor:
         # The longest first: of two secrets that begin alike, the longer one is taken where both fit.
         ordered = sorted(values, key=len, reverse=True)
         self._forms = [_Form(value, max(re.findall(rb"[0-9A-Za-z]+", value) or [b""], key=len)) for value in ordered]
-        self._window = _LONGEST_ESCAPE * (max(map(len, ordered), default=0) + 1)
+        self._longest = max(map(len, ordered), default=0) + _LONGEST_ESCAPE
         self._held = b""
 
     def feed(self, part: bytes) -> bytes:
@@ -71,10 +79,7 @@ class Redactor:
         if not self._forms:
             return part
         data = self._held + part if self._held else part
-        clean = 0
-        if len(data) > self._window and not self._may_contain(data):
-            # Only its end matters, where a secret may have begun.
-            clean = len(data) - self._window
+        clean = 0 if self._may_contain(data) else self._clean(data)
         passed, self._held = self._split(data[clean:] if clean else data)
         return data[:clean] + passed if clean else passed
 
@@ -93,11 +98,17 @@ class Redactor:
         """A header's value."""
         return self.whole(value.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
+    def _clean(self, data: bytes) -> int:
+        """Where the end of data begins that holds no secret, and may hold the beginning of one."""
+        for size in (2 * self._longest, _LONGEST_ESCAPE * self._longest):
+            if len(data) > size and len(_Unescaped(data[-size:]).value) >= self._longest:
+                return len(data) - size
+        return 0
+
     def _may_contain(self, data: bytes) -> bool:
         if any(form.anchor in data for form in self._forms):
             return True
-        has_escapes = b"%" in data or b"\\u00" in data or b"&#" in data
-        return has_escapes and _NEEDLESS.search(data) is not None
+        return any(escape.search(data) for escape in _NEEDLESS)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
         """What of the data can be passed on, replaced, and what has to wait."""
@@ -150,7 +161,8 @@ class _Unescaped:
         self._shifts = [0]
         parts: list[bytes] = []
         done = length = 0
-        for escape in _ESCAPE.finditer(data):
+        found = [escape for kind in _ESCAPES for escape in kind.finditer(data) if _is_known(escape)]
+        for escape in sorted(found, key=re.Match.start):
             parts += (data[done : escape.start()], (character := _unescaped(escape)))
             length += escape.start() - done + len(character)
             done = escape.end()
@@ -173,13 +185,17 @@ def _forms(secret: str) -> Iterable[bytes]:
             yield _Unescaped(form.encode()).value
 
 
+def _is_known(escape: re.Match[bytes]) -> bool:
+    return escape.lastgroup != "name" or escape[escape.lastindex or 0] in _NAMED
+
+
 def _unescaped(escape: re.Match[bytes]) -> bytes:
-    group = escape.lastindex or 0
-    content = escape[group]
-    match group:
-        case 1:  # percent-encoded
+    kind, content = escape.lastgroup, escape[escape.lastindex or 0]
+    match kind:
+        case "percent":
             return bytes.fromhex(content.decode())
-        case 3 | 6:  # a slash, or by name
-            return _NAMED.get(content, content)
-    number = int(content, 10 if group == 4 else 16)
-    return chr(number).encode("utf-8", "replace")
+        case "itself":
+            return content
+        case "name":
+            return _NAMED[content]
+    return chr(int(content, 10 if kind == "decimal" else 16)).encode("utf-8", "replace")

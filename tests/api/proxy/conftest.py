@@ -111,7 +111,33 @@ def api_url(
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+async def grace(local_system: LocalSystem) -> AsyncIterator[Person]:
+    """A user for tests that leave a connection as it was; with somebody new for each they would take minutes."""
+    person = await Person.sign_up(local_system)
+    yield person
+    await person.http.aclose()
+
+
+@pytest.fixture(scope="session")
+async def keyed(grace: Person, connect: Connect) -> Connected:
+    """A connection with a key, of the echo service."""
+    return await connect(grace, "echo_header")
+
+
+@pytest.fixture(scope="session")
+async def queried(grace: Person, connect: Connect) -> Connected:
+    """Another one, whose key is a parameter."""
+    return await connect(grace, "echo_query")
+
+
+@pytest.fixture(scope="session")
+async def narrow(grace: Person, connect: Connect) -> Connected:
+    """One of a service with few calls allowed."""
+    return await connect(grace, "narrow")
+
+
+@pytest.fixture(scope="session")
 async def connect(api_url: str) -> AsyncIterator[Connect]:
     """Connects a user with a service: with a key, a password, or by authorizing."""
     clients: list[httpx.AsyncClient] = []

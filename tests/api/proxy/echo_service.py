@@ -19,7 +19,7 @@ def spelled(text: str) -> Iterator[str]:
     quoted = urllib.parse.quote(text, safe="")
     yield from (text, quoted, quoted.lower(), urllib.parse.quote(text), urllib.parse.quote_plus(text))
     yield from (urllib.parse.quote(quoted, safe=""), json.dumps(text), json.dumps(text).replace("/", "\\/"))
-    yield from (html.escape(text), "".join(f"%{byte:02x}" for byte in text.encode()))
+    yield html.escape(text)
 
 
 @dataclass(frozen=True)
