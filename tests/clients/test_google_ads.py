@@ -1,7 +1,10 @@
 """Google Ads over real HTTP: pages, streams in constant memory, quotas, and tokens that end."""
 
+import asyncio
+import threading
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -271,3 +274,22 @@ async def test_a_developer_token_is_sent_only_where_the_operator_has_one(
             await api.get("/customers:listAccessibleCustomers", headers={"Developer-Token": "another"})
     assert fake.asked[0].headers.get("developer-token", "") == given
     assert ("developer-token" in fake.asked[0].headers) is bool(given)
+
+
+async def test_a_stream_that_is_left_early_ends_at_the_service(office: Office, fake: FakeService) -> None:
+    """The service goes on sending for good; nothing of it is read any more."""
+    one = orjson.dumps(part([row(number) for number in range(200)]))
+    has_ended = threading.Event()
+
+    def body() -> Iterator[bytes]:
+        try:
+            yield b"["
+            while True:
+                yield one + b","
+        finally:
+            has_ended.set()
+
+    fake.behaviour = lambda _: Answer(200, body())
+    async with office.client("google_ads") as api, aclosing(GoogleAds(api).search_stream(CUSTOMER, QUERY)) as rows:
+        assert await anext(rows) == row(0)
+    assert await asyncio.to_thread(has_ended.wait, 10)

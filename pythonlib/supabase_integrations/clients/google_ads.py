@@ -4,7 +4,7 @@ https://developers.google.com/google-ads/api/rest/common/search
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -61,7 +61,7 @@ class GoogleAds:
 
         return Listing(fetch)
 
-    async def search_stream(self, customer_id: str, query: str) -> AsyncIterator[JsonObject]:
+    async def search_stream(self, customer_id: str, query: str) -> AsyncGenerator[JsonObject, None]:
         """The same rows from one reply, of which one part is held at a time.
 
         Where it breaks off, which raises ProviderUnavailableError, it can only be begun anew.
