@@ -187,8 +187,10 @@ class Refresher:
         if row.credential_version != seen.credential_version:
             await store.release_lease(row.id, owner)
             return leased
-        if row.refresh_failures > seen.refresh_failures:
-            # Not rescheduled: what was seen before the failure would end the wait that the failure ordered.
+        was_given_back = row.refresh_failures > 0 and self._is_leased(seen)
+        if row.refresh_failures > seen.refresh_failures or was_given_back:
+            # Who gave it back without new credentials knew that the failure's wait was not over. Not rescheduled: what
+            # was seen before the failure would end that wait.
             await store.release_lease(row.id, owner)
             raise ProviderUnavailableError
         return await self._renewal.renew(store, leased, owner, reason=decision.reason)
@@ -224,11 +226,13 @@ class Refresher:
             and self._clock.now() < credentials.expires_at
         )
 
+    def _is_leased(self, row: Integration) -> bool:
+        return row.refresh_lease_until is not None and row.refresh_lease_until > self._clock.now()
+
     def _check_backoff(self, row: Integration, reason: RefreshReason) -> None:
         """After a failure nobody asks again before its time, however many callers there are."""
         now, due_at = self._clock.now(), row.next_refresh_at
-        is_leased = row.refresh_lease_until is not None and row.refresh_lease_until > now
-        if row.refresh_failures and due_at is not None and due_at > now and not is_leased:
+        if row.refresh_failures and due_at is not None and due_at > now and not self._is_leased(row):
             if row.last_error_code == InvalidClientError.code:
                 raise InvalidClientError(InvalidClientError.code, status=401)
             raise ProviderUnavailableError(

@@ -268,6 +268,29 @@ async def test_two_processes_that_find_a_token_expired_fail_once(world: World) -
     assert (failed.refresh_failures, [failed.next_refresh_at]) == (1, waits_until)
 
 
+async def test_a_lease_that_was_only_looked_under_ends_no_wait(world: World) -> None:
+    """After a failure, a third process reads the row while a second one holds the lease for a moment."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({}, 503)
+    with pytest.raises(ProviderUnavailableError):
+        await world.refresher.fresh(world.database.as_user(caller), row.id)
+    second, third, owner = world.database.as_user(caller), world.database.as_user(caller), uuid4()
+    await second.take_lease(row.id, owner)
+    read = third.get_sealed
+
+    async def read_then_it_is_given_back(integration_id: UUID) -> SealedIntegration:
+        sealed = await read(integration_id)
+        await second.release_lease(integration_id, owner)
+        return sealed
+
+    third.get_sealed = read_then_it_is_given_back  # type: ignore[method-assign]
+    with pytest.raises(ProviderUnavailableError):
+        await world.another_process().fresh(third, row.id)
+    assert len(world.service.asked(TOKEN_URL)) == 1
+
+
 async def test_a_claimed_row_is_renewed_under_the_workers_lease(world: World) -> None:
     caller = world.caller()
     row = await connected(world, caller)
