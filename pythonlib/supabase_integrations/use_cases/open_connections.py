@@ -17,6 +17,7 @@ from ..core.models import Integration, IntegrationRef
 from ..core.oauth_messages import OAuthClient
 from ..core.service import ServiceDefinition
 from ..port import Clock, CredentialStore
+from ..single_flight import SingleFlight
 from .refresher import Refresher
 from .renewal import OpenIntegration
 
@@ -77,13 +78,16 @@ class OpenConnections:
         self._clock = clock
         self._kept: dict[IntegrationRef, dict[bytes, OpenConnection]] = {}
         self._changes = 0
+        self._opening: SingleFlight[tuple[IntegrationRef, bytes, int], OpenConnection] = SingleFlight()
 
     async def get(self, door: Door) -> OpenConnection:
         """The connection, with credentials that hold. Raises as `Refresher.fresh` does."""
         kept = self._kept.get(door.ref, {}).get(door.name)
         if kept is not None and self._clock.now() < kept.ends_at:
             return kept
-        return await self._open(door, requested=False)
+        # Whoever comes after a change does not wait for what was begun before it.
+        flight = (door.ref, door.name, self._changes)
+        return await self._opening.run(flight, lambda: self._open(door, requested=False))
 
     async def renewed(self, door: Door, refused: OpenConnection) -> OpenConnection:
         """The connection after its service refused these credentials: as somebody else has renewed it meanwhile, or
