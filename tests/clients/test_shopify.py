@@ -172,7 +172,7 @@ async def test_a_throttled_mutation_is_sent_again(office: Office, fake: FakeServ
     throttle = {"maximumAvailable": 1000, "currentlyAvailable": 5, "restoreRate": 100}
     cost = {"requestedQueryCost": 10, "actualQueryCost": None, "throttleStatus": throttle}
     code = {"code": "THROTTLED"}
-    fake.first = [answer({"errors": [{"message": "Throttled", "extensions": code}], "extensions": {"cost": cost}})]
+    fake.first = [answer({"errors": [{"message": "Too many", "extensions": code}], "extensions": {"cost": cost}})]
     fake.behaviour = lambda _: answer({"data": {"tagsAdd": {"userErrors": []}}})
     async with office.client("shopify") as api:
         assert await Shopify(api).mutate("mutation { tagsAdd }") == {"tagsAdd": {"userErrors": []}}
