@@ -5,84 +5,98 @@ with written (object, definition) as (
     values
         (
             'integrations_private.acting_for()',
-            'plpgsql stable security invoker set search_path="" returns uuid[] 98fed227c06dde266ae60930a85fca52'
+            'plpgsql stable security invoker set search_path=pg_catalog, pg_temp returns uuid[]
+            98fed227c06dde266ae60930a85fca52'
         ),
         (
             'integrations_private.acting_role()',
-            'sql stable security invoker set search_path="" returns text 3ecbffe92335610f12aab77777dc7b73'
+            'sql stable security invoker set search_path=pg_catalog, pg_temp returns text
+            3ecbffe92335610f12aab77777dc7b73'
         ),
         (
             'integrations_private.announce_due_refresh()',
-            'plpgsql volatile security invoker set search_path="" returns trigger 72141c1de217fb992ac1c5d5be4dc2d9'
+            'plpgsql volatile security invoker set search_path=pg_catalog, pg_temp returns trigger
+            72141c1de217fb992ac1c5d5be4dc2d9'
         ),
         (
             'integrations_private.claim_due_refreshes(integer,uuid)',
-            'plpgsql volatile security definer set search_path="", enable_bitmapscan=off returns TABLE(user_id uuid, id
-            uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp, enable_bitmapscan=off returns
+            TABLE(user_id uuid, id uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
         ),
         (
             'integrations_private.claim_due_syncs(integer,uuid)',
-            'plpgsql volatile security definer set search_path="", enable_bitmapscan=off returns TABLE(user_id uuid,
-            integration_id uuid, resource text) 7db82dfc6978916e0d9466139011e8a4'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp, enable_bitmapscan=off returns
+            TABLE(user_id uuid, integration_id uuid, resource text) 7db82dfc6978916e0d9466139011e8a4'
         ),
         (
             'integrations_private.count_authorizations_by_key()',
-            'sql stable security definer set search_path="" returns TABLE(key_id text, authorizations bigint)
-            b62ddd0c3fb609dbcdc284c62dbb68eb'
+            'sql stable security definer set search_path=pg_catalog, pg_temp returns TABLE(key_id text, authorizations
+            bigint) b62ddd0c3fb609dbcdc284c62dbb68eb'
         ),
         (
             'integrations_private.count_integrations_by_key()',
-            'sql stable security definer set search_path="" returns TABLE(key_id text, integrations bigint)
-            ab48bfe417e32dfd02c55e185230a6ac'
+            'sql stable security definer set search_path=pg_catalog, pg_temp returns TABLE(key_id text, integrations
+            bigint) ab48bfe417e32dfd02c55e185230a6ac'
         ),
         (
             'integrations_private.guard_changed_integration()',
-            'plpgsql volatile security definer set search_path="" returns trigger 5bef87ef202bc4905e46408819c99a4c'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            5bef87ef202bc4905e46408819c99a4c'
         ),
         (
             'integrations_private.guard_new_integration()',
-            'plpgsql volatile security definer set search_path="" returns trigger e09f1a92bc2c99e0649bff7c14fcdf0d'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            e09f1a92bc2c99e0649bff7c14fcdf0d'
         ),
         (
             'integrations_private.guard_oauth_state()',
-            'plpgsql volatile security definer set search_path="" returns trigger 512630af536cc34f5f5bc2901ad1f8f5'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            512630af536cc34f5f5bc2901ad1f8f5'
         ),
         (
             'integrations_private.guard_refresh_lease()',
-            'plpgsql volatile security definer set search_path="" returns trigger 2404a834e1b069671d94970b6b3a6dfa'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            2404a834e1b069671d94970b6b3a6dfa'
         ),
         (
             'integrations_private.guard_sync_cursor()',
-            'plpgsql volatile security definer set search_path="" returns trigger 7475eded3d9a40ba6731e4159c5734b6'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            7475eded3d9a40ba6731e4159c5734b6'
         ),
         (
             'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',
-            'sql stable security definer set search_path="" returns TABLE(user_id uuid, id uuid)
+            'sql stable security definer set search_path=pg_catalog, pg_temp returns TABLE(user_id uuid, id uuid)
             2c4727dca70daf9cd8ec4ffa873e4507'
         ),
         (
             'integrations_private.lock_user(uuid)',
-            'sql volatile security invoker set search_path="" returns void 3b47c0a2f4f2a84f82c9fe36c127fe40'
+            'sql volatile security invoker set search_path=pg_catalog, pg_temp returns void
+            3b47c0a2f4f2a84f82c9fe36c127fe40'
         ),
         (
             'integrations_private.purge_expired_states(integer)',
-            'sql volatile security definer set search_path="" returns bigint ae29d0331d016f82ef229b32bb027921'
+            'sql volatile security definer set search_path=pg_catalog, pg_temp returns bigint
+            ae29d0331d016f82ef229b32bb027921'
         ),
         (
             'integrations_private.purge_old_events(interval,integer)',
-            'plpgsql volatile security definer set search_path="" returns bigint 1ae3becbe266e4c0ec4db07dec9521bc'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns bigint
+            1ae3becbe266e4c0ec4db07dec9521bc'
         ),
         (
             'integrations_private.record_integration_event()',
-            'plpgsql volatile security definer set search_path="" returns trigger 61a17fec8d1f664a90f0e651fc3c2a26'
+            'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
+            61a17fec8d1f664a90f0e651fc3c2a26'
         ),
         (
             'integrations_private.refuse_event_flood(uuid)',
-            'plpgsql volatile security invoker set search_path="" returns void e2fd64a2c61af8def8230a91d7f99ff6'
+            'plpgsql volatile security invoker set search_path=pg_catalog, pg_temp returns void
+            e2fd64a2c61af8def8230a91d7f99ff6'
         ),
         (
             'integrations_private.token_is_allowed()',
-            'sql stable security invoker set search_path="" returns boolean 077e72dee1457d4442018c2693e6bffd'
+            'sql stable security invoker set search_path=pg_catalog, pg_temp returns boolean
+            077e72dee1457d4442018c2693e6bffd'
         )
 ),
 -- Long ones are written on several lines.

@@ -22,13 +22,13 @@ SURROUNDINGS: Final = (
         "mutable_search_path",
         "integrations_private.acting_for()",
         "alter function integrations_private.acting_for() reset search_path",
-        "alter function integrations_private.acting_for() set search_path = ''",
+        "alter function integrations_private.acting_for() set search_path = pg_catalog, pg_temp",
     ),
     Offence(
         "mutable_search_path",
         "integrations_private.lock_user(uuid)",
-        "alter function integrations_private.lock_user(uuid) set search_path = public",
         "alter function integrations_private.lock_user(uuid) set search_path = ''",
+        "alter function integrations_private.lock_user(uuid) set search_path = pg_catalog, pg_temp",
     ),
     Offence(
         "worker_reach",
