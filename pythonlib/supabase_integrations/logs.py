@@ -1,4 +1,4 @@
-"""How this process logs: one JSON object a line on standard output, ids and event names only.
+"""How this process logs: one JSON object a line, ids and event names only.
 
 Other libraries' lines pass through at WARNING and above. Some of them log whole URLs at INFO, and a callback's URL
 holds a code.
@@ -14,8 +14,12 @@ import structlog
 _QUIET: Final = ("httpx", "httpcore", "aiohttp", "uvicorn.access", "asyncio", "psycopg")
 
 
-def configure_logs() -> None:
-    """Set up structlog and the standard library's logging for this process."""
+def configure_logs(*, beside_a_command: bool = False) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    A command speaks to a person on standard output: beside one, warnings and worse go to standard error.
+    """
+    stream, level = (sys.stderr, logging.WARNING) if beside_a_command else (sys.stdout, logging.INFO)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -23,12 +27,13 @@ def configure_logs() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_OneLine())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -148,6 +148,7 @@ class KeySettings(CatalogueSettings):
     encryption_key: SecretStr = Field(alias="ENCRYPTION_KEY")
     encryption_keys_retired: Annotated[tuple[SecretStr, ...], Listed] = Field((), alias="ENCRYPTION_KEYS_RETIRED")
     state_dir: Path = Field(Path(".local"), alias="STATE_DIR")
+    rate_limit_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = Field(None, alias="RATE_LIMIT_URL")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -181,7 +182,6 @@ class Settings(KeySettings):
     session_check: SessionCheck = Field(SessionCheck.SENSITIVE, alias="SESSION_CHECK")
     allow_anonymous_users: bool = Field(False, alias="ALLOW_ANONYMOUS_USERS")
     allowed_oauth_clients: Annotated[frozenset[str], Listed] = Field(frozenset(), alias="ALLOWED_OAUTH_CLIENTS")
-    rate_limit_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = Field(None, alias="RATE_LIMIT_URL")
     proxy_allow: Annotated[tuple[str, ...], BeforeValidator(_ruled)] = Field((), alias="PROXY_ALLOW")
     proxy_max_request_bytes: int = Field(10 * 1024 * 1024, ge=0, alias="PROXY_MAX_REQUEST_BYTES")
     proxy_max_reply_bytes: int = Field(2 * 1024 * 1024 * 1024, ge=1, alias="PROXY_MAX_REPLY_BYTES")

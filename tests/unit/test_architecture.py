@@ -51,6 +51,7 @@ HOMES = {
         "integrations_api/",
         "supabase_integrations/adapters/call_log.py",
         "supabase_integrations/adapters/refresh_log.py",
+        "supabase_integrations/adapters/sync_log.py",
         "supabase_integrations/adapters/worker_log.py",
         "supabase_integrations/logs.py",
     ],

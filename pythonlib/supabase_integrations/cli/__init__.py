@@ -16,6 +16,7 @@ from .migrations import migrations
 from .rotate_key import rotate_key
 from .serve import serve
 from .services import services
+from .sync import sync
 from .worker import worker
 
 app: Final = typer.Typer(
@@ -25,7 +26,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (dev, serve, worker, migrate, generate_key, services, audit, doctor, explain, rotate_key):
+for command in (dev, serve, worker, migrate, generate_key, services, audit, doctor, explain, rotate_key, sync):
     app.command()(command)
 app.add_typer(migrations, name="migrations")
 

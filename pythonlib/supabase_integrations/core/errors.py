@@ -309,3 +309,30 @@ class MalformedTokenResponseError(IntegrationError):
     """The service's token endpoint answered with something that is not a token."""
 
     code = "malformed_token_response"
+
+
+# --- syncing ----------------------------------------------------------------------------------------------------------
+
+
+class UnknownResourceError(IntegrationError):
+    """The service has no such resource to sync."""
+
+    code = "unknown_resource"
+
+
+class SyncBusyError(IntegrationError):
+    """This resource is being synced at this moment. Try again in a few minutes."""
+
+    code = "sync_busy"
+
+
+class SyncTakenOverError(IntegrationError):
+    """Somebody else syncs this resource now, or it is no longer asked for."""
+
+    code = "sync_taken_over"
+
+
+class TooManyRecordsError(IntegrationError):
+    """The resource has more records than this server copies: its operator may raise SYNC_MAX_RECORDS."""
+
+    code = "too_many_records"
