@@ -19,7 +19,7 @@ _LOCK_ROW: Final = "select from public.integrations where id = %s for update"
 _WHO_WAITS: Final = "select pid from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid))"
 _END_SESSION: Final = "select pg_terminate_backend(%s)"
 _LOOKS: Final = 200
-_DEADLY: Final = 0.08
+_DEADLY: Final = 0.12
 """How many of the requests end with the death of who sent them, as long as deaths are left."""
 
 
@@ -51,6 +51,13 @@ class FaultyService:
         """Do to one request what is drawn for it."""
         fault = self._drawn(turn)
         self.happened[fault.__name__.strip("_")] += 1
+        await self._with_owner(fault, turn)
+
+    async def behave_well(self, turn: Turn) -> None:
+        """Pass a request on."""
+        await self._with_owner(self._nothing, turn)
+
+    async def _with_owner(self, fault: Fault, turn: Turn) -> None:
         try:
             await fault(turn)
         finally:
@@ -116,9 +123,16 @@ class FaultyService:
         await self._kill_while_the_row_is_locked(turn, undo=True)
 
     async def _kill_while_the_row_is_locked(self, turn: Turn, *, undo: bool) -> None:
+        try:
+            database = await psycopg.AsyncConnection.connect(self.superuser_url())
+        except psycopg.OperationalError:
+            # The database is away: this death is for another time.
+            self.deaths.insert(0, self._killed_and_the_write_undone if undo else self._killed_during_the_write)
+            await turn.pass_on()
+            return
         reply = await turn.ask()
         try:
-            async with await psycopg.AsyncConnection.connect(self.superuser_url()) as database:
+            async with database:
                 await database.execute(_LOCK_ROW, [self.owners[turn.exchange.spent].id])
                 await turn.send(reply)
                 session = await _whoever_waits(database)
@@ -126,7 +140,7 @@ class FaultyService:
                 if undo and session is not None:
                     await database.execute(_END_SESSION, [session])
         except psycopg.OperationalError:
-            # The database is away just now, which is a moment to die, too.
+            # It went away just now, which is a moment to die, too.
             if turn.exchange.replied_at is None:
                 await turn.send(reply)
             self._kill(turn)

@@ -69,6 +69,7 @@ _END_ORPHANED_LEASES: Final = """
     where refresh_lease_until > now() and refresh_lease_until < now() + interval '38 seconds' and id <> all(%s)
 """
 """Whose claim was answered into an outage, nobody knows of its leases. No living holder of these tests needs 22 s."""
+_EARLY_LEASES: Final = "select worker, id from storms.leases where due_at > taken_at and worker <> 'last'"
 _STATEMENTS_FROM_BEFORE: Final = """
     select count(*) as statements
     from pg_stat_activity
@@ -123,6 +124,10 @@ class PassingTime:
         """How many leases were given for each row."""
         found = await self.run("select user_id, id from storms.leases")
         return Counter(IntegrationRef(row["user_id"], row["id"]) for row in found)
+
+    async def early_leases(self) -> list[dict[str, Any]]:
+        """The leases that a worker got for a row which was not due."""
+        return await self.run(_EARLY_LEASES)
 
     async def end_leases(self, worker: str, refs: set[IntegrationRef]) -> None:
         """75 seconds after its death: nobody waits for it any longer."""
