@@ -1,5 +1,6 @@
 """The tables as key rotation reaches them, over the worker's connections. Implements `port.KeyRotationDatabase`."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
@@ -42,8 +43,7 @@ _READ: Final = f"""
 # again, which waits for a user's deletion that waits for these rows: a deadlock. In one message, so that a process that
 # dies in between leaves no leases. Rows are locked without waiting, for the same reason: nothing here ever waits while
 # it holds something.
-_LEASE_AND_WRITE: Final = f"""
-    begin;
+_LEASE: Final = f"""
     with wanted as (
         select *
         from unnest(%s::uuid[], %s::uuid[], %s::integer[], %s::timestamptz[])
@@ -66,9 +66,9 @@ _LEASE_AND_WRITE: Final = f"""
     update public.integrations as i
     set refresh_lease_owner = %s
     from free as f
-    where i.user_id = f.user_id and i.id = f.id;
-    commit;
-    select set_config('integrations.acting_for', %s, true);
+    where i.user_id = f.user_id and i.id = f.id
+"""  # noqa: S608
+_WRITE: Final = """
     with wanted as (
         select *
         from unnest(
@@ -96,8 +96,25 @@ _LEASE_AND_WRITE: Final = f"""
         where i.user_id = m.user_id and i.id = m.id
         returning i.id
     )
-    select to_json(count(*)) from written
-"""  # noqa: S608
+    select json_build_array(
+        (select count(*) from written),
+        (
+            select count(*)
+            from wanted as w
+            join public.integrations as i on i.user_id = w.user_id and i.id = w.id
+            where i.credential_version = w.version and i.refresh_lease_owner = %s
+        )
+    )
+"""
+_LEASE_AND_WRITE: Final = f"""
+    begin;
+    {_LEASE};
+    commit;
+    select set_config('integrations.acting_for', %s, true);
+    {_WRITE}
+"""
+_WRITE_PAUSES: Final = (0.02, 0.1, 0.5)
+"""Seconds before rows that were leased, and that somebody else had locked a moment later, are written after all."""
 
 
 class PostgresKeyRotationDatabase:
@@ -142,9 +159,16 @@ class PostgresKeyRotationDatabase:
         dues = _array(row.next_refresh_at or "null" for row in rows)
         seen = (users, ids, versions, dues)
         # An envelope has no commas, and a list of them is read faster than an array of quoted texts.
-        envelopes = ",".join(row.envelope for row in rows)
-        parameters = (*seen, owner, declared, *seen, envelopes, owner)
-        (written,) = await self._pool.values(declared, _LEASE_AND_WRITE, *parameters)
+        to_write = (*seen, ",".join(row.envelope for row in rows), owner, owner)
+        ((written, leased),) = await self._pool.values(declared, _LEASE_AND_WRITE, *seen, owner, declared, *to_write)
+        for pause in _WRITE_PAUSES:
+            if written >= leased:
+                break
+            # Whoever looks for free rows at that moment, another rotation or a worker, locks a leased one just to see
+            # that it is not free. Left alone it would be held until its lease and everybody's patience have ended.
+            await asyncio.sleep(pause)
+            ((more, _),) = await self._pool.values(declared, _WRITE, *to_write)
+            written += more
         return int(written)
 
 
