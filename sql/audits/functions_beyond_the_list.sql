@@ -41,7 +41,7 @@ with written (object, definition) as (
         (
             'integrations_private.guard_changed_integration()',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
-            5bef87ef202bc4905e46408819c99a4c'
+            85cf7bcb2ce26b029e2b2f4b00f85856'
         ),
         (
             'integrations_private.guard_new_integration()',

@@ -106,6 +106,46 @@ async def test_a_schedule_that_lies_further_ahead_is_kept(owner: Actor) -> None:
     assert row["next_refresh_at"] == tomorrow
 
 
+async def test_a_failures_wait_is_not_cut_short_by_its_user(owner: Actor) -> None:
+    """Whoever could, would have this server ask a failing service as often as they like."""
+    until = datetime.now(UTC) + timedelta(hours=1)
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_failures=5, next_refresh_at=until)
+    for attempt in (
+        {"refresh_failures": 0},
+        {"refresh_failures": 0, "next_refresh_at": None},
+        {"next_refresh_at": None},
+        {"next_refresh_at": datetime.now(UTC)},
+        {"refresh_failures": 4, "status": "inactive"},
+        {"refresh_failures": 0, "next_refresh_at": None, "status": "active", "refresh_lease_owner": owner.id},
+        {"refresh_failures": 0, "next_refresh_at": None, "refresh_lease_owner": None},
+    ):
+        (row,) = await change(owner, integration, **attempt)
+        assert (row["refresh_failures"], row["next_refresh_at"]) == (5, until), attempt
+
+
+async def test_a_pretended_failure_has_the_least_wait(owner: Actor) -> None:
+    integration = await connect_service(owner)
+    (row,) = await change(owner, integration, refresh_failures=1, next_refresh_at=None)
+    assert row["next_refresh_at"] - datetime.now(UTC) > timedelta(seconds=20)
+
+
+async def test_new_credentials_end_a_row_of_failures(owner: Actor) -> None:
+    due_at = datetime.now(UTC) + timedelta(minutes=30)
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_failures=5, next_refresh_at=due_at + timedelta(hours=1))
+    await change(owner, integration, refresh_lease_owner=owner.id)
+    renewed = {"credentials": f"{ENVELOPE}new", "refresh_failures": 0, "next_refresh_at": due_at}
+    (row,) = await change(owner, integration, **renewed, refresh_lease_owner=None)
+    assert (row["refresh_failures"], row["next_refresh_at"]) == (0, due_at)
+
+
+async def test_a_failure_may_order_no_wait_where_its_user_has_to_act(owner: Actor) -> None:
+    integration = await connect_service(owner, next_refresh_at=datetime.now(UTC) + timedelta(hours=1))
+    (row,) = await change(owner, integration, refresh_failures=1, next_refresh_at=None, status="needs_reauthorization")
+    assert row["next_refresh_at"] is None
+
+
 async def test_every_update_moves_updated_at(owner: Actor) -> None:
     integration = await connect_service(owner)
     (first,) = await change(owner, integration, status="error")

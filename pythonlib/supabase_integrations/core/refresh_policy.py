@@ -27,6 +27,8 @@ LONGEST_WAIT: Final = timedelta(hours=1)
 """The bounds of the wait after a failure that may pass."""
 OPERATOR_WAIT: Final = timedelta(minutes=10)
 """The wait after a failure that the operator has to mend."""
+_MOST_FAILURES: Final = 100_000
+"""What the database counts to. Users write that number too: one more would be refused, and the wait with it."""
 
 _MISCONFIGURATION: Final = frozenset({"invalid_request", "invalid_scope", "unsupported_grant_type"})
 """Codes of RFC 6749 §5.2 that no waiting and no user mends."""
@@ -123,14 +125,15 @@ def failure_of(error: IntegrationError, *, failures: int, now: datetime, random:
     A refused grant is the user's to mend, a refused client the operator's; everything else passes, and is tried again
     after capped exponential backoff with full jitter, or when the service says.
     """
+    counted = min(failures + 1, _MOST_FAILURES)
     if isinstance(error, InvalidGrantError):
-        return RefreshFailure(IntegrationStatus.NEEDS_REAUTHORIZATION, error.code, None, failures + 1)
+        return RefreshFailure(IntegrationStatus.NEEDS_REAUTHORIZATION, error.code, None, counted)
     wait = _wait(failures, random)
     if isinstance(error, ProviderUnavailableError) and error.retry_after is not None:
         wait = min(max(error.retry_after, timedelta(seconds=1)), timedelta(days=1))
     if _is_misconfiguration(error):
-        return RefreshFailure(IntegrationStatus.ERROR, error.code, now + OPERATOR_WAIT, failures + 1)
-    return RefreshFailure(None, error.code, now + wait, failures + 1)
+        return RefreshFailure(IntegrationStatus.ERROR, error.code, now + OPERATOR_WAIT, counted)
+    return RefreshFailure(None, error.code, now + wait, counted)
 
 
 def _is_misconfiguration(error: IntegrationError) -> bool:
