@@ -1,0 +1,227 @@
+"""Syncs by real processes: killed in the middle, shared, stopped, beside renewals, and from the command line."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from supabase_integrations.core.sync import SyncRef
+from tests import canaries
+from tests.scripted_service import Answer, Asked, ScriptedService
+from tests.sync.conftest import Syncing
+from tests.sync.contacts import ContactBook, people
+from tests.worker.world import Workers
+
+WORKER = {"SYNC_EVERY_MINUTES": "60"}
+
+
+@pytest.fixture
+async def syncers(syncing: Syncing, tmp_path: Path) -> AsyncIterator[Workers]:
+    """Starts worker processes that sync; none is left at the end, and none has logged a secret or a record."""
+    started = Workers({**syncing.environment, **WORKER}, tmp_path)
+    yield started
+    started.end()
+    for secret in (*canaries.SECRETS, syncing.world.worker_password.get_secret_value(), "p7@example.com"):
+        assert secret not in started.logged
+
+
+def slowly(seconds: float, book: ContactBook) -> None:
+    """Each page takes a while."""
+
+    def wait(_: Asked) -> Answer | None:
+        time.sleep(seconds)
+        return None
+
+    book.before = wait
+
+
+async def until_finished(syncing: Syncing, ref: SyncRef, seconds: float = 30) -> None:
+    """Wait for the end of a run."""
+    deadline = time.monotonic() + seconds
+    while True:
+        cursor = await syncing.cursor(ref)
+        if cursor["synced_until"]:
+            return
+        assert time.monotonic() < deadline, cursor
+        await asyncio.sleep(0.05)
+
+
+async def test_a_killed_worker_is_followed_without_gaps_or_duplicates(
+    syncing: Syncing, syncers: Workers, service: ScriptedService
+) -> None:
+    book = ContactBook(people(5000), page=100)
+    slowly(0.01, book)
+    service.scripts["/api/contacts"] = book
+    (ref,) = await syncing.connect()
+    await syncing.want(ref)
+    first = await syncers.start()
+    await syncing.until_stored(ref, 1500)
+    first.signal(signal.SIGKILL)
+    await first.ended()
+    left = len(await syncing.records(ref))
+    cursor = await syncing.cursor(ref)
+    assert 1500 <= left < 5000
+    assert int(cursor["cursor"]) <= left
+    await syncing.execute("update public.sync_cursors set lease_until = now(), next_run_at = now()")
+    book.pages_given.clear()
+
+    second = await syncers.start()
+    await until_finished(syncing, ref)
+
+    assert await syncing.records(ref) == {contact["id"]: contact for contact in book.contacts}
+    assert book.pages_given[0] == cursor["cursor"]
+    assert second.lines("sync.finished")[0]["removed"] == 0
+
+
+async def test_a_stopped_worker_gives_its_sync_back_at_once(
+    syncing: Syncing, syncers: Workers, service: ScriptedService
+) -> None:
+    book = ContactBook(people(5000), page=100)
+    slowly(0.02, book)
+    service.scripts["/api/contacts"] = book
+    (ref,) = await syncing.connect()
+    await syncing.want(ref)
+    worker = await syncers.start()
+    await syncing.until_stored(ref, 500)
+
+    worker.signal()
+
+    assert await worker.ended() == 0
+    cursor = await syncing.cursor(ref)
+    assert (cursor["lease_owner"], cursor["failures"]) == (None, 0)
+    assert int(cursor["cursor"]) <= len(await syncing.records(ref)) < 5000
+
+
+async def test_two_workers_sync_each_connection_once(
+    syncing: Syncing, syncers: Workers, service: ScriptedService
+) -> None:
+    book = ContactBook(people(200), page=100)
+    slowly(0.05, book)
+    service.scripts["/api/contacts"] = book
+    refs = await syncing.connect(12)
+    await syncing.want(*refs)
+
+    both = await asyncio.gather(syncers.start(), syncers.start())
+    for ref in refs:
+        await until_finished(syncing, ref)
+
+    assert len(book.pages_given) == 24
+    shares = [len(worker.lines("sync.finished")) for worker in both]
+    assert sum(shares) == 12
+    assert min(shares) > 0
+
+
+async def test_renewals_go_on_while_syncs_take_all_their_slots(
+    syncing: Syncing, syncers: Workers, service: ScriptedService
+) -> None:
+    book = ContactBook(people(4000), page=100)
+    slowly(0.2, book)
+    service.scripts["/api/contacts"] = book
+    refs = await syncing.connect(6)
+    await syncing.want(*refs)
+    worker = await syncers.start()
+    await syncing.until_stored(refs[0], 0)
+    await worker.until(lambda: len(book.pages_given) >= 4)
+
+    due = await syncing.world.connect(20)
+    began = time.monotonic()
+    await syncing.world.until_renewed(due)
+
+    assert time.monotonic() - began < 5
+    assert not worker.lines("sync.finished")
+
+
+async def test_a_broken_service_ends_no_worker(syncing: Syncing, syncers: Workers, service: ScriptedService) -> None:
+    service.scripts["/api/contacts"] = lambda _: Answer(200, b'{"contacts": [{"id": {}}], "next_cursor": 5}')
+    bad, good = await syncing.connect(2)
+    await syncing.want(bad)
+    worker = await syncers.start()
+    await until_finished(syncing, bad)
+    assert worker.lines("sync.records_skipped")[0]["reason"] == "no_id"
+
+    service.scripts["/api/contacts"] = ContactBook(people(10))
+    await syncing.want(good)
+    await until_finished(syncing, good)
+    assert len(await syncing.records(good)) == 10
+
+
+async def test_a_worker_that_was_not_told_to_syncs_nothing(
+    syncing: Syncing, workers: Workers, service: ScriptedService
+) -> None:
+    book = ContactBook(people(10))
+    service.scripts["/api/contacts"] = book
+    (ref,) = await syncing.connect()
+    await syncing.want(ref)
+    await workers.start()
+    await syncing.world.until_renewed(await syncing.world.connect(1))
+    await asyncio.sleep(1.5)
+    assert book.pages_given == []
+
+
+def run(syncing: Syncing, folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """`integrations sync …` without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "supabase_integrations", "sync", *arguments],
+        env={**syncing.environment, **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_the_command_syncs_and_says_what_it_did(
+    syncing: Syncing, service: ScriptedService, tmp_path: Path
+) -> None:
+    service.scripts["/api/contacts"] = ContactBook([*people(1200), {"name": "nobody"}])
+    (ref,) = await syncing.connect()
+    arguments = (str(ref.integration.id), "contacts", "--user", str(ref.user_id))
+
+    done = await asyncio.to_thread(run, syncing, tmp_path, *arguments)
+
+    assert done.returncode == 0, done.stderr
+    assert "Asked for everything: stored 1,200 records" in done.stdout
+    assert "1 records could not be stored" in done.stdout
+    assert '"reason":"no_id"' in done.stderr
+    assert len(await syncing.records(ref)) == 1200
+    for secret in canaries.SECRETS:
+        assert secret not in done.stdout + done.stderr
+
+
+async def test_the_command_refuses_what_it_cannot_find(
+    syncing: Syncing, service: ScriptedService, tmp_path: Path
+) -> None:
+    service.scripts["/api/contacts"] = ContactBook(people(1))
+    mine, theirs = await syncing.connect(2)
+    for integration, user, resource, told in (
+        (theirs.integration.id, mine.user_id, "contacts", "There is no such integration."),
+        (uuid4(), mine.user_id, "contacts", "There is no such integration."),
+        (mine.integration.id, mine.user_id, "invoices", "It has: contacts."),
+    ):
+        done = await asyncio.to_thread(run, syncing, tmp_path, str(integration), resource, "--user", str(user))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert told in done.stderr
+    assert await syncing.execute("select 1 from public.sync_cursors") == []
+
+
+async def test_the_command_waits_for_a_service_that_wants_it_to(
+    syncing: Syncing, service: ScriptedService, tmp_path: Path
+) -> None:
+    book = ContactBook(people(200), page=100)
+    refusals = iter([Answer(429, headers={"retry-after": "2"})] * 8)
+    book.before = lambda asked: next(refusals, None) if asked.query.get("cursor") else None
+    service.scripts["/api/contacts"] = book
+    (ref,) = await syncing.connect()
+    arguments = (str(ref.integration.id), "contacts", "--user", str(ref.user_id))
+
+    done = await asyncio.to_thread(run, syncing, tmp_path, *arguments)
+
+    assert done.returncode == 0, done.stderr
+    assert len(await syncing.records(ref)) == 200
