@@ -371,3 +371,6 @@ class FakeRefreshLog:
 
     def not_kept(self, row: Integration) -> None:
         self.lines.append(f"not_kept {row.id}")
+
+    def skipped(self, row: Integration, code: str) -> None:
+        self.lines.append(f"skipped {row.id} {code}")

@@ -43,3 +43,9 @@ class RefreshCounts:
         """The journal could not keep a new token."""
         self._counts["not_kept"] += 1
         self._log.not_kept(row)
+
+    def skipped(self, row: Integration, code: str) -> None:
+        """The service was not asked; counted as a whole and by the reason."""
+        self._counts["skipped"] += 1
+        self._counts[f"skipped_{code}"] += 1
+        self._log.skipped(row, code)

@@ -10,10 +10,18 @@ from typing import Final
 
 import structlog
 
+from ..core.errors import JournalUnavailableError, ServiceNotConfiguredError
 from ..core.models import Integration, IntegrationStatus, RefreshFailure
 from ..port import Clock
 
 ALARM_EVERY: Final = timedelta(minutes=10)
+
+_CHECK_CLIENT: Final = "Check the client id and secret of this service: `integrations services` names the settings."
+_LOOK_UP: Final = (
+    "Something is missing in this process's environment: docs/troubleshooting.md says what the code means."
+)
+_MISSING_HERE: Final = frozenset({ServiceNotConfiguredError.code, JournalUnavailableError.code})
+"""What is an alarm. Rows that do not open are none: users can write such rows, and must not be able to raise alarms."""
 
 _log = structlog.get_logger("integrations")
 
@@ -49,7 +57,7 @@ class RefreshLogger:
             seconds=round(seconds, 3),
         )
         if failure.status is IntegrationStatus.ERROR:
-            self._raise_alarm(row.service_name, failure.error_code)
+            self._raise_alarm("service.refuses_this_server", row.service_name, failure.error_code, _CHECK_CLIENT)
 
     def replayed(self, row: Integration) -> None:
         """A reply that a journal had kept is stored."""
@@ -63,7 +71,13 @@ class RefreshLogger:
         """The journal could not keep a new token."""
         _log.error("credential.not_kept_in_journal", **_named(row))
 
-    def _raise_alarm(self, service_name: str, code: str) -> None:
+    def skipped(self, row: Integration, code: str) -> None:
+        """The service was not asked, for what this code means."""
+        _log.warning("credential.refresh_skipped", **_named(row), code=code)
+        if code in _MISSING_HERE:
+            self._raise_alarm("service.cannot_be_asked_here", row.service_name, code, _LOOK_UP)
+
+    def _raise_alarm(self, event: str, service_name: str, code: str, advice: str) -> None:
         now = self._clock.now()
         alarm = self._alarms.get((service_name, code))
         if alarm is not None and now - alarm.raised_at < ALARM_EVERY:
@@ -72,12 +86,12 @@ class RefreshLogger:
         concerned = 1 + (alarm.unreported if alarm else 0)
         self._alarms[service_name, code] = _Alarm(now)
         _log.error(
-            "service.refuses_this_server",
+            event,
             alarm=True,
             service_name=service_name,
             code=code,
             connections=concerned,
-            advice="Check the client id and secret of this service: `integrations services` names the settings.",
+            advice=advice,
         )
 
 

@@ -61,6 +61,7 @@ class Refresher:
         self._vault = vault
         self._clock = clock
         self._journal = journal
+        self._log = log
         # Random spreads retries and keeps no secret.
         self._renewal = Renewal(clients, vault, http, clock, journal, log, random or Random())  # noqa: S311
         self._flights: SingleFlight[IntegrationRef, OpenIntegration] = SingleFlight()
@@ -104,8 +105,9 @@ class Refresher:
         except (IntegrationPausedError, ReauthorizationRequiredError):
             await store.reschedule(row.id, None, lease_owner=lease_owner)
             return
-        except (DecryptionError, UnknownServiceError):
+        except (DecryptionError, UnknownServiceError) as error:
             await store.reschedule(row.id, self._clock.now() + _UNUSABLE_WAIT, lease_owner=lease_owner)
+            self._log.skipped(row, error.code)
             return
         decision = decide(opened.payload.credentials, opened.service, self._clock.now())
         if not decision.should:

@@ -95,6 +95,7 @@ class Renewal:
         except IntegrationError as error:
             wait = FIRST_WAIT if isinstance(error, JournalUnavailableError) else OPERATOR_WAIT
             await store.reschedule(row.id, self._clock.now() + wait, lease_owner=owner)
+            self._log.skipped(row, error.code)
             raise
         if kept is not None:
             return await self._store_kept(store, leased, owner, kept)

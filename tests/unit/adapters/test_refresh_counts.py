@@ -30,6 +30,7 @@ def test_every_outcome_is_counted_by_its_code_and_told() -> None:
     counts.replayed(ROW)
     counts.kept(ROW)
     counts.not_kept(ROW)
+    counts.skipped(ROW, "unknown_service")
 
     assert counts.take() == {
         "refreshed": 2,
@@ -38,7 +39,9 @@ def test_every_outcome_is_counted_by_its_code_and_told() -> None:
         "failed_provider_unavailable": 1,
         "replayed": 1,
         "kept": 1,
+        "skipped": 1,
+        "skipped_unknown_service": 1,
         "not_kept": 1,
     }
     assert counts.take() == {}
-    assert told.events == ["refreshed"] * 2 + ["failed"] * 3 + ["replayed", "kept", "not_kept"]
+    assert told.events == ["refreshed"] * 2 + ["failed"] * 3 + ["replayed", "kept", "not_kept", "skipped"]

@@ -26,12 +26,14 @@ async def test_lines_name_the_row_and_nothing_else_of_it(world: World) -> None:
         log.replayed(row)
         log.kept(row)
         log.not_kept(row)
+        log.skipped(row, "unknown_encryption_key")
     assert [line["event"] for line in lines] == [
         "credential.refreshed",
         "credential.refresh_failed",
         "credential.replayed",
         "credential.kept_in_journal",
         "credential.not_kept_in_journal",
+        "credential.refresh_skipped",
     ]
     assert {line["integration_id"] for line in lines} == {str(row.id)}
     assert "canary" not in str(lines)
@@ -47,3 +49,17 @@ async def test_an_alarm_is_raised_once_in_ten_minutes_and_counts(world: World) -
         log.failed(row, FAILURE, seconds=0.0)
     alarms = [(line["code"], line["connections"]) for line in lines if line.get("alarm")]
     assert alarms == [("invalid_client", 1), ("invalid_scope", 1), ("invalid_client", 100)]
+
+
+async def test_what_is_missing_here_is_an_alarm_and_what_users_can_write_is_none(world: World) -> None:
+    """Users write ciphertext that does not open as they please; that must not wake anybody at night."""
+    row, log = await row_of(world), RefreshLogger(world.clock)
+    with capture_logs() as lines:
+        for code in ("service_not_configured", "journal_unavailable", "unknown_encryption_key", "unknown_service"):
+            log.skipped(row, code)
+            log.skipped(row, code)
+    alarms = [(line["event"], line["code"]) for line in lines if line.get("alarm")]
+    assert alarms == [
+        ("service.cannot_be_asked_here", "service_not_configured"),
+        ("service.cannot_be_asked_here", "journal_unavailable"),
+    ]

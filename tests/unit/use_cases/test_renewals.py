@@ -336,6 +336,20 @@ async def test_a_claimed_row_that_does_not_open_is_looked_at_again_in_an_hour(wo
     now = await after(world, caller, row)
     assert now.next_refresh_at == world.clock.now() + HOUR
     assert (now.status, now.refresh_lease_owner) == (IntegrationStatus.ACTIVE, None)
+    assert now.credential_version == row.credential_version
+    assert world.log.lines == [f"skipped {row.id} unknown_encryption_key"]
+
+
+async def test_a_worker_without_a_services_client_says_so(world: World) -> None:
+    """Its environment lacks what the server's has: nothing else would tell before the tokens have ended."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    del world.clients["demo_crm"]
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert (now.status, now.refresh_failures, now.refresh_lease_owner) == (IntegrationStatus.ACTIVE, 0, None)
+    assert world.log.lines == [f"skipped {row.id} service_not_configured"]
 
 
 async def test_a_claimed_key_is_never_due_again(world: World) -> None:
