@@ -1,6 +1,7 @@
 """The least that a token endpoint can be, so that what is measured is not the service.
 
-Run as `python _token_endpoint.py PORT`. Answers every request of a kept connection with new tokens.
+Run as `python _token_endpoint.py PORT`. Answers every request of a kept connection with a new access token, and those
+to `/rotating` with a new refresh token, too.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ class TokenEndpoint(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._rotates = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody connects."""
@@ -27,12 +29,14 @@ class TokenEndpoint(asyncio.Protocol):
         """Something came."""
         self._parser.feed_data(data)
 
+    def on_url(self, url: bytes) -> None:
+        """Which of the two it is."""
+        self._rotates = url.endswith(b"/rotating")
+
     def on_message_complete(self) -> None:
         """A request is complete."""
-        body = (
-            f'{{"access_token":"{secrets.token_urlsafe(32)}","refresh_token":"{secrets.token_urlsafe(32)}",'
-            f'"token_type":"Bearer","expires_in":3600}}'
-        )
+        rotated = f'"refresh_token":"{secrets.token_urlsafe(32)}",' if self._rotates else ""
+        body = f'{{"access_token":"{secrets.token_urlsafe(32)}",{rotated}"token_type":"Bearer","expires_in":3600}}'
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         if self._transport:
             self._transport.write((head + body).encode())

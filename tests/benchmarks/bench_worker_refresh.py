@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
 from tempfile import TemporaryDirectory
@@ -34,7 +34,9 @@ from tests.storms.rows import Fate, fate_at
 ROWS, USERS = 10_000, 2_000
 LIMIT_SECONDS = 120
 LOOKS_PER_SECOND = 4
-SERVICES = Path(__file__).with_name("refresh_services.toml")
+SERVICES = ("rotating", "stable")
+CATALOGUE = Path(__file__).with_name("refresh_services.toml")
+EMPTY = "truncate public.integrations, public.integration_events, auth.users cascade"
 RENEWED = "select count(*) as rows from public.integrations where credential_version > 1 and status = 'active'"
 LEFT = "select count(*) as rows from public.integrations where credential_version = 1"
 
@@ -44,7 +46,6 @@ class Run:
     """One worker's way through all rows."""
 
     service: str
-    concurrency: int
     per_second: float
     cpu: dict[str, float]
     """Seconds of processor time for each row, by process."""
@@ -56,7 +57,7 @@ class Run:
         """Its line of the table."""
         quarters = [self.megabytes[len(self.megabytes) * quarter // 4] for quarter in range(1, 4)]
         return (
-            f"{self.service}, {self.concurrency} at once",
+            self.service,
             f"{self.per_second:.0f}",
             *(f"{seconds * 1000:.2f}" for seconds in self.cpu.values()),
             " ".join(f"{megabytes:.0f}" for megabytes in quarters),
@@ -74,83 +75,95 @@ def main() -> None:
         f"One worker renewing {ROWS:,} due connections of {USERS:,} users",
         ("", "rows/s", "worker ms", "Postgres ms", "service ms", "MB by quarter", "peak MB"),
         [run.row() for run in runs],
-        packages=("psycopg", "psycopg-pool", "httpx", "aiohttp"),
+        packages=("psycopg", "httpx", "aiohttp", "httpx-aiohttp"),
     )
 
 
 async def measure(folder: Path, port: int, endpoint_pid: int) -> list[Run]:
     """Each service in turn, the rows made anew."""
     key = token_hex(32)
-    encryption = Encryption(Keyring.from_hex(key))
-    async with running_database(folder, {}) as database, fate_at(database.superuser_url, encryption) as fate:
-        return [
-            await run(database, fate, folder, service, concurrency, key, port, endpoint_pid)
-            for service, concurrency in (("rotating", 50), ("stable", 50))
-        ]
+    async with (
+        running_database(folder, {}) as database,
+        fate_at(database.superuser_url, Encryption(Keyring.from_hex(key))) as fate,
+    ):
+        bench = Bench(database, fate, folder, key, port, endpoint_pid)
+        return [await bench.run(service) for service in SERVICES]
 
 
-async def run(
-    database: Database, fate: Fate, folder: Path, service: str, concurrency: int, key: str, port: int, endpoint_pid: int
-) -> Run:
-    """Make the rows, start the worker, and wait until none is left."""
-    await fate.database.execute("truncate public.integrations, auth.users cascade")
-    users = [uuid4() for _ in range(USERS)]
-    await fate.sign_up(users)
-    await fate.connect(service, [(users[number % USERS], SecretStr(token_urlsafe(32))) for number in range(ROWS)])
-    await fate.database.execute("vacuum (analyze) public.integrations")
-    await fate.database.execute("checkpoint")
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all runs share."""
 
-    def environment_of(name: str, state_dir: Path) -> dict[str, str]:
-        url = database.worker_url(name)
+    database: Database
+    fate: Fate
+    folder: Path
+    key: str = field(repr=False)
+    port: int
+    endpoint_pid: int
+
+    async def run(self, service: str) -> Run:
+        """Make the rows, start the worker, and wait until none is left."""
+        await self._fill(service)
+        async with a_fleet(self.folder, lambda name, state_dir: self._environment(service, name, state_dir)) as fleet:
+            worker = await fleet.start(self.folder / "state")
+            pids = {
+                "worker": worker.child.pid,
+                "Postgres": self.database.running.child.pid,
+                "service": self.endpoint_pid,
+            }
+            await self._until(RENEWED, lambda rows: rows > 0)
+            before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+            began, first = time.monotonic(), await self._count(RENEWED)
+            megabytes: list[float] = []
+
+            def is_done(rows: int) -> bool:
+                megabytes.append(resident_megabytes(worker.child.pid))
+                return rows == 0
+
+            await self._until(LEFT, is_done)
+            rows, seconds = ROWS - first, time.monotonic() - began
+            cpu = {name: (cpu_seconds(pid) - before[name]) / rows for name, pid in pids.items()}
+            peak = peak_megabytes(worker.child.pid)
+            assert await self._count(RENEWED) == ROWS
+            await worker.drain()
+        return Run(service, rows / seconds, cpu, megabytes, peak)
+
+    async def _fill(self, service: str) -> None:
+        await self.fate.database.execute(EMPTY)
+        users = [uuid4() for _ in range(USERS)]
+        await self.fate.sign_up(users)
+        grants = [(users[number % USERS], SecretStr(token_urlsafe(32))) for number in range(ROWS)]
+        await self.fate.connect(service, grants)
+        await self.fate.database.execute("vacuum (analyze) public.integrations")
+        await self.fate.database.execute("checkpoint")
+
+    def _environment(self, service: str, name: str, state_dir: Path) -> dict[str, str]:
+        url = self.database.worker_url(name)
         return {
             "PATH": os.environ["PATH"],
             "ENVIRONMENT": "development",
-            "ENCRYPTION_KEY": key,
+            "ENCRYPTION_KEY": self.key,
             "STATE_DIR": str(state_dir),
-            "PROVIDERS_FILE": str(SERVICES),
-            "TOKEN_URL": f"http://127.0.0.1:{port}/token",
+            "PROVIDERS_FILE": str(CATALOGUE),
+            "TOKEN_URL": f"http://127.0.0.1:{self.port}",
             f"{service.upper()}_CLIENT_ID": "benchmark",
             f"{service.upper()}_CLIENT_SECRET": "benchmark",
             "WORKER_DATABASE_URL": url,
             "WORKER_LISTEN_URL": url,
-            "WORKER_CONCURRENCY": str(concurrency),
         }
 
-    async with a_fleet(folder, environment_of) as fleet:
-        worker = await fleet.start(folder / "state")
-        pids = {"worker": worker.child.pid, "Postgres": database.running.child.pid, "service": endpoint_pid}
-        await until(fate, RENEWED, lambda rows: rows > 0)
-        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-        began, first = time.monotonic(), await count(fate, RENEWED)
-        megabytes: list[float] = []
+    async def _until(self, query: LiteralString, is_so: Callable[[int], bool]) -> None:
+        """Look at a count a few times a second, for no longer than a while."""
+        for _ in range(LIMIT_SECONDS * LOOKS_PER_SECOND):
+            if is_so(await self._count(query)):
+                return
+            await asyncio.sleep(1 / LOOKS_PER_SECOND)
+        raise SystemExit(f"Only {await self._count(RENEWED)} rows after {LIMIT_SECONDS} s.")
 
-        def is_done(rows: int) -> bool:
-            megabytes.append(resident_megabytes(worker.child.pid))
-            return rows == 0
-
-        await until(fate, LEFT, is_done)
-        seconds = time.monotonic() - began
-        cpu = {name: (cpu_seconds(pid) - before[name]) / (ROWS - first) for name, pid in pids.items()}
-        peak = peak_megabytes(worker.child.pid)
-        assert await count(fate, RENEWED) == ROWS
-        await worker.drain()
-    return Run(service, concurrency, (ROWS - first) / seconds, cpu, megabytes, peak)
-
-
-async def until(fate: Fate, query: LiteralString, is_so: Callable[[int], bool]) -> None:
-    """Look at a count a few times a second, for no longer than a while."""
-    for _ in range(LIMIT_SECONDS * LOOKS_PER_SECOND):
-        if is_so(await count(fate, query)):
-            return
-        await asyncio.sleep(1 / LOOKS_PER_SECOND)
-    raise SystemExit(f"Only {await count(fate, RENEWED)} rows after {LIMIT_SECONDS} s.")
-
-
-async def count(fate: Fate, query: LiteralString) -> int:
-    """How many rows there are of a kind."""
-    found = await (await fate.database.execute(query)).fetchone()
-    assert found
-    return int(found["rows"])
+    async def _count(self, query: LiteralString) -> int:
+        found = await (await self.fate.database.execute(query)).fetchone()
+        assert found
+        return int(found["rows"])
 
 
 @contextmanager
