@@ -215,7 +215,7 @@ async def test_the_command_waits_for_a_service_that_wants_it_to(
     syncing: Syncing, service: ScriptedService, tmp_path: Path
 ) -> None:
     book = ContactBook(people(200), page=100)
-    refusals = iter([Answer(429, headers={"retry-after": "2"})] * 8)
+    refusals = iter([Answer(429, headers={"retry-after": "1"})] * 8)
     book.before = lambda asked: next(refusals, None) if asked.query.get("cursor") else None
     service.scripts["/api/contacts"] = book
     (ref,) = await syncing.connect()

@@ -1,0 +1,178 @@
+"""What is synced of each service, over real HTTP: which records, by which ids, and from where a list goes on."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from supabase_integrations.clients.resources import RESOURCES
+from supabase_integrations.core.errors import InvalidValueError, ServiceError, UnknownResourceError
+from supabase_integrations.use_cases.integration_client import IntegrationClient
+from supabase_integrations.use_cases.sync_resources import find_resource
+from tests.clients.fake_service import Answer, Asked, FakeService, answer
+from tests.clients.office import Office
+
+SINCE = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+
+
+@dataclass
+class Reader:
+    """One connection, and what its service's resources list."""
+
+    api: IntegrationClient
+
+    async def ids(self, resource: str, since: datetime | None = None) -> list[object]:
+        """The external ids of everything."""
+        found = find_resource(RESOURCES, self.api.service.name, resource)
+        return [found.id_of(record) async for page in found.open(self.api, since).pages() for record in page.records]
+
+    async def pages(self, resource: str, after: str | None) -> list[tuple[object, str | None]]:
+        """Each page's first id, and where the next one begins."""
+        found = find_resource(RESOURCES, self.api.service.name, resource)
+        pages = [page async for page in found.open(self.api, None).pages(after)]
+        return [(found.id_of(page.records[0]) if page.records else None, page.cursor) for page in pages]
+
+
+@pytest.fixture
+async def hubspot(office: Office) -> AsyncIterator[Reader]:
+    """A CRM."""
+    async with office.client("hubspot") as api:
+        yield Reader(api)
+
+
+@pytest.fixture
+async def shopify(office: Office) -> AsyncIterator[Reader]:
+    """A shop."""
+    async with office.client("shopify") as api:
+        yield Reader(api)
+
+
+@pytest.fixture
+async def meta(office: Office) -> AsyncIterator[Reader]:
+    """A user with ad accounts."""
+    async with office.client("meta_ads") as api:
+        yield Reader(api)
+
+
+@pytest.fixture
+async def google(office: Office) -> AsyncIterator[Reader]:
+    """A user with customers."""
+    async with office.client("google_ads") as api:
+        yield Reader(api)
+
+
+@pytest.mark.parametrize("resource", ["companies", "contacts", "deals"])
+async def test_hubspot_lists_everything_by_id(hubspot: Reader, fake: FakeService, resource: str) -> None:
+    fake.behaviour = lambda _: answer({"results": [{"id": "1"}, {"id": "2"}]})
+    assert await hubspot.ids(resource) == ["1", "2"]
+    assert fake.asked[0].path.endswith(f"/{resource}")
+
+
+@pytest.mark.parametrize(
+    ("resource", "changed"),
+    [("companies", "hs_lastmodifieddate"), ("contacts", "lastmodifieddate"), ("deals", "hs_lastmodifieddate")],
+)
+async def test_hubspot_is_asked_for_what_changed(
+    hubspot: Reader, fake: FakeService, resource: str, changed: str
+) -> None:
+    fake.behaviour = lambda _: answer({"results": [{"id": "2"}]})
+    assert await hubspot.ids(resource, SINCE) == ["2"]
+    (group,) = fake.asked[0].json["filterGroups"]
+    assert group["filters"] == [{"propertyName": changed, "operator": "GTE", "value": "1795163400000"}]
+
+
+@pytest.mark.parametrize("resource", ["orders", "products"])
+async def test_shopify_is_asked_for_what_changed(shopify: Reader, fake: FakeService, resource: str) -> None:
+    page = {"nodes": [{"id": "gid://shopify/Product/1"}], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    fake.behaviour = lambda _: answer({"data": {resource: page}})
+    assert await shopify.ids(resource, SINCE) == ["gid://shopify/Product/1"]
+    assert await shopify.ids(resource) == ["gid://shopify/Product/1"]
+    searches = [asked.json["variables"]["search"] for asked in fake.asked]
+    assert searches == ["updated_at:>='2026-11-20T08:30:00Z'", None]
+
+
+def two_ad_accounts(asked: Asked) -> Answer:
+    """Account 1 has two pages of campaigns, account 2 has one."""
+    if asked.path.endswith("/me/adaccounts"):
+        return answer({"data": [{"id": "act_2"}, {"id": "act_1"}]})
+    account = "act_1" if "/act_1/" in asked.path else "act_2"
+    first = account == "act_1" and not asked.query.get("after")
+    record: dict[str, Any] = {
+        "id": f"{account}-{'a' if first else 'b'}",
+        "campaign_id": account,
+        "date_start": "2026-11-01",
+    }
+    paging = {"paging": {"next": "https://graph.facebook.com/?access_token=canary", "cursors": {"after": "p2"}}}
+    return answer({"data": [record], **(paging if first else {})})
+
+
+async def test_meta_campaigns_of_all_accounts_are_one_list(meta: Reader, fake: FakeService) -> None:
+    fake.behaviour = two_ad_accounts
+    assert await meta.ids("campaigns") == ["act_1-a", "act_1-b", "act_2-b"]
+
+
+async def test_such_a_list_goes_on_from_every_place(meta: Reader, fake: FakeService) -> None:
+    fake.behaviour = two_ad_accounts
+    whole = await meta.pages("campaigns", None)
+    assert [first for first, _ in whole] == ["act_1-a", "act_1-b", "act_2-b"]
+    for place, (_, cursor) in enumerate(whole[:-1], start=1):
+        assert await meta.pages("campaigns", cursor) == whole[place:]
+    assert all("canary" not in (cursor or "") for _, cursor in whole)
+
+
+async def test_an_account_that_is_gone_by_then_is_passed_over(meta: Reader, fake: FakeService) -> None:
+    fake.behaviour = two_ad_accounts
+    assert await meta.pages("campaigns", '["act_11","p2"]') == [("act_2-b", None)]
+    with pytest.raises(InvalidValueError):
+        await meta.pages("campaigns", "p2")
+
+
+async def test_one_refused_account_keeps_no_other_out_and_all_of_them_do(meta: Reader, fake: FakeService) -> None:
+    def refusing(*accounts: str) -> None:
+        def behaviour(asked: Asked) -> Answer:
+            closed = any(f"/{account}/" in asked.path for account in accounts)
+            return answer({"error": {"code": 10}}, 403) if closed else two_ad_accounts(asked)
+
+        fake.behaviour = behaviour
+
+    refusing("act_1")
+    assert await meta.ids("campaigns") == ["act_2-b"]
+    refusing("act_2")
+    assert await meta.ids("campaigns") == ["act_1-a", "act_1-b"]
+    refusing("act_1", "act_2")
+    with pytest.raises(ServiceError):
+        await meta.ids("campaigns")
+
+
+async def test_meta_insights_are_named_by_campaign_and_day(meta: Reader, fake: FakeService) -> None:
+    fake.behaviour = two_ad_accounts
+    assert (await meta.ids("insights"))[0] == "act_1/2026-11-01"
+    assert fake.asked[-1].query["time_increment"] == "1"
+    assert not find_resource(RESOURCES, "meta_ads", "insights").is_whole
+
+
+async def test_google_campaigns_of_all_customers_are_one_list(google: Reader, fake: FakeService) -> None:
+    def behaviour(asked: Asked) -> Answer:
+        if asked.path.endswith(":listAccessibleCustomers"):
+            return answer({"resourceNames": ["customers/1234567890", "customers/2234567890"]})
+        customer = asked.path.split("/customers/")[1][:10]
+        if customer.startswith("2"):
+            return answer({"error": {"code": 403, "status": "PERMISSION_DENIED"}}, 403)
+        return answer({"results": [{"campaign": {"resourceName": f"customers/{customer}/campaigns/7"}}]})
+
+    fake.behaviour = behaviour
+    assert await google.ids("campaigns") == ["customers/1234567890/campaigns/7"]
+
+
+def test_a_record_without_an_id_has_none() -> None:
+    for resources in RESOURCES.values():
+        for resource in resources.values():
+            assert resource.id_of({}) is None
+
+
+@pytest.mark.parametrize(("service", "known"), [("hubspot", "companies, contacts, deals"), ("keyed", "none")])
+def test_an_unknown_resource_is_told_with_those_there_are(service: str, known: str) -> None:
+    with pytest.raises(UnknownResourceError, match=f"It has: {known}."):
+        find_resource(RESOURCES, service, "invoices")
