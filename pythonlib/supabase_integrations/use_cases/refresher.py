@@ -195,7 +195,14 @@ class Refresher:
             # was seen before the failure would end that wait.
             await store.release_lease(row.id, owner)
             raise ProviderUnavailableError
-        return await self._renewal.renew(store, leased, owner, reason=decision.reason)
+        try:
+            return await self._renewal.renew(store, leased, owner, reason=decision.reason)
+        except ReauthorizationRequiredError:
+            latest = await store.get_sealed(row.id)
+            if latest.integration.credential_version == row.credential_version:
+                raise
+        # The lease had passed to somebody who renewed it: what the service refused was the token before that.
+        return self._open(latest)
 
     async def _put_off(
         self, store: CredentialStore, opened: OpenIntegration, owner: UUID, reason: RefreshReason

@@ -6,7 +6,7 @@ the journal, and whoever gets the lease next on this machine stores that instead
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 from uuid import UUID
@@ -36,6 +36,10 @@ from ..port import Clock, CredentialStore, Journal, ProviderHttp, RefreshLog
 from .credential_vault import CredentialVault
 from .refused_clients import RefusedClients
 
+_LONGEST_LOOK: Final = timedelta(seconds=10)
+"""How long the journal's disk may take before the service is asked. With the longest request after it, and the slowest
+answers of the database, a lease could have passed to somebody else, who would spend the same token.
+"""
 _SERVICE_ERRORS: Final = (ProviderUnavailableError, TokenEndpointError, MalformedTokenResponseError)
 
 
@@ -82,7 +86,7 @@ class Renewal:
         row, started_at = leased.integration, self._clock.now()
         try:
             kept = await self._journal.find(row.ref, row.credential_version)
-            payload = kept.payload if kept else await self._ask(leased)
+            payload = kept.payload if kept else await self._ask(leased, started_at)
         except _SERVICE_ERRORS as error:
             failure = failure_of(error, failures=row.refresh_failures, now=self._clock.now(), random=self._random)
             await self._vault.persistently(
@@ -103,7 +107,7 @@ class Renewal:
         self._log.refreshed(written, reason=reason, seconds=self._since(started_at))
         return replace(leased, integration=written, payload=payload)
 
-    async def _ask(self, leased: OpenIntegration) -> CredentialPayload:
+    async def _ask(self, leased: OpenIntegration, started_at: datetime) -> CredentialPayload:
         """Send the one token request. Raises what a token endpoint's reply may mean."""
         old, service = leased.payload.credentials, leased.service
         client = self._clients.get(service.name)
@@ -112,8 +116,10 @@ class Renewal:
         if not isinstance(old, OAuthCredentials):
             raise NotRefreshableError
         request = _request(service, client, old, leased.payload.tenant)
-        if spends_its_token(service) and not await self._journal.has_room():
-            raise JournalUnavailableError
+        if spends_its_token(service):
+            has_room = await self._journal.has_room()
+            if not has_room or self._clock.now() - started_at > _LONGEST_LOOK:
+                raise JournalUnavailableError
         tenant, user_id = leased.payload.tenant, leased.integration.user_id
         self._refused.check(service, tenant, self._clock.now())
         try:
