@@ -88,9 +88,10 @@ def problem(
     detail: str,
     *,
     fields: Iterable[Mapping[str, str]] | None = None,
+    key_id: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document with this request's id."""
+    """A problem document with this request's id; `key_id` is that of an encryption key that is missing here."""
     body: dict[str, Any] = {
         "type": f"urn:supabase-integrations:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -101,6 +102,8 @@ def problem(
     }
     if fields is not None:
         body["errors"] = list(fields)
+    if key_id is not None:
+        body["key_id"] = key_id
     all_headers = {"cache-control": "no-store", **(headers or {})}
     return Response(orjson.dumps(body), status, headers=all_headers, media_type=PROBLEM_JSON)
 
@@ -156,7 +159,8 @@ async def _integration_error(_: Request, error: Exception) -> Response:
     fields = None
     if isinstance(error, errors.InvalidValueError):
         fields = [{"field": error.field, "message": str(error)}]
-    return problem(status_of(error), error.code, str(error), fields=fields, headers=headers)
+    key_id = error.key_id if isinstance(error, encryption_errors.UnknownKeyError) else None
+    return problem(status_of(error), error.code, str(error), fields=fields, key_id=key_id, headers=headers)
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:

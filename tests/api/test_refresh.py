@@ -147,3 +147,28 @@ async def test_an_envelope_put_back_is_refused_and_left_alone(ada: Person, scrip
     refused = await refresh(ada, row)
     assert (refused.status_code, refused.json()["code"]) == (503, "wrong_credential_version")
     assert len(scripted.asked_for("/token")) == 1
+
+
+async def test_a_key_that_is_not_here_is_named_and_the_row_left_as_it_is(
+    ada: Person, scripted: ScriptedService
+) -> None:
+    """As after a key was dropped too early: whoever has it can put it back, so nothing may be lost until then."""
+    row = await connect_scripted(ada, scripted)
+    path = f"/integrations?id=eq.{row['id']}"
+    async with ada.data_api() as curl:
+        (stored,) = (await curl.get(f"{path}&select=credentials")).json()
+        version, _, sealed = stored["credentials"].split(".")
+        lease = {"refresh_lease_owner": "00000000-0000-4000-8000-000000000001"}
+        assert (await curl.patch(path, json=lease)).is_success
+        foreign = {"credentials": f"{version}.0ddba11d.{sealed}", "refresh_lease_owner": None}
+        assert (await curl.patch(path, json=foreign)).is_success
+        before = (await curl.get(path)).json()
+        for request in ("refresh-token", "revoke"):
+            refused = await ada.http.post(f"/api/integrations/{row['id']}/{request}")
+            told = refused.json()
+            assert (refused.status_code, told["code"], told["key_id"]) == (503, "unknown_encryption_key", "0ddba11d")
+            assert "ENCRYPTION_KEYS_RETIRED" in told["detail"]
+        after = (await curl.get(path)).json()
+    # The lease that was taken to look, and given back, moved the clock of the row and nothing else.
+    assert after == [before[0] | {"updated_at": after[0]["updated_at"]}]
+    assert scripted.asked_for("/token") == []
