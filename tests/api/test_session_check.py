@@ -55,6 +55,7 @@ SENSITIVE: Final[Mapping[str, Attempt]] = {
     ),
     "initiate": lambda api, _: api.post("/api/integrations/oauth/initiate", json={"service_name": "scripted"}),
     "refresh": lambda api, own: api.post(f"/api/integrations/{own.scripted}/refresh-token"),
+    "call the service": lambda api, own: api.get(f"/api/integrations/{own.scripted}/proxy/me"),
     "finish in the app": lambda api, own: api.post(
         CALLBACK, json={"params": {"code": canaries.CODE, "state": own.states[0]}}
     ),

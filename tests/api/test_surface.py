@@ -192,6 +192,7 @@ async def test_the_documentation_is_served(stranger: httpx.AsyncClient) -> None:
         "/api/integrations",
         "/api/integrations/{integration_id}",
         "/api/integrations/{integration_id}/events",
+        "/api/integrations/{integration_id}/proxy/{path}",
         "/api/integrations/{integration_id}/refresh-token",
         "/api/integrations/{integration_id}/revoke",
         "/api/integrations/services",
