@@ -278,7 +278,7 @@ class JournalLog(Protocol):
         ...
 
     def expired(self, ref: IntegrationRef, seen_version: int) -> None:
-        """A reply was removed that nobody could store for 30 days."""
+        """A reply was removed that nobody could store for 30 days, or whose row was leased at every look for an hour."""
         ...
 
     def left(self, entry: JournalEntry, code: str) -> None:

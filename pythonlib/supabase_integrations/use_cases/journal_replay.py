@@ -6,11 +6,12 @@ connections meanwhile stores its reply too (`Renewal`), so nothing waits for thi
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from ..core.errors import IntegrationError, JournalUnavailableError, StoreUnavailableError
+from ..core.errors import IntegrationBusyError, IntegrationError, JournalUnavailableError, StoreUnavailableError
 from ..core.journal_entry import JournalEntry
+from ..core.models import IntegrationRef
 from ..port import Clock, CredentialStore, Journal, JournalLog, UserStores
 from .refresher import Refresher
 
@@ -20,6 +21,11 @@ OpenStore: TypeAlias = Callable[[JournalEntry], CredentialStore | None]
 UNDER_WAY: Final = timedelta(seconds=20)
 """How long a reply is left to whoever wrote it: the writing is tried again for 16 s, and two at it would end in one of
 them being told that the connection is busy.
+"""
+GIVEN_UP_AFTER: Final = timedelta(hours=1)
+"""How long a row may be found leased at every look. No renewal holds one for that long, but its user can, with curl,
+after taking the lease from a renewal; the replies that many users kept here so would fill the journal, and end the
+renewals of everybody.
 """
 _LOOK_EVERY: Final = 60.0
 _FIRST_WAIT: Final = 5.0
@@ -51,6 +57,7 @@ class JournalReplay:
         self._refresher = refresher
         self._clock = clock
         self._log = log
+        self._busy_since: dict[tuple[IntegrationRef, int], datetime] = {}
 
     async def run(self) -> None:
         """Store what was kept, until cancelled: every minute, and sooner after a failure."""
@@ -79,7 +86,18 @@ class JournalReplay:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_AT_ONCE):
                 tasks.create_task(round_.work(queue))
-        return len(doors) - round_.settled
+        return len(doors) - round_.settled - await self._give_up(round_.busy)
+
+    async def _give_up(self, busy: list[JournalEntry]) -> int:
+        """Forget the replies whose rows have been leased for too long; how many."""
+        now, before = self._clock.now(), self._busy_since
+        self._busy_since = {_key(entry): before.get(_key(entry), now) for entry in busy}
+        hopeless = [entry for entry in busy if now - self._busy_since[_key(entry)] >= GIVEN_UP_AFTER]
+        for entry in hopeless:
+            del self._busy_since[_key(entry)]
+            await self._journal.remove(entry)
+            self._log.expired(entry.ref, entry.seen_version)
+        return len(hopeless)
 
 
 class _Round:
@@ -90,6 +108,7 @@ class _Round:
         self._log = log
         self._outages = 0
         self.settled = 0
+        self.busy: list[JournalEntry] = []
 
     async def work(self, queue: Iterator[tuple[JournalEntry, CredentialStore]]) -> None:
         for entry, store in queue:
@@ -106,5 +125,11 @@ class _Round:
             self._log.left(entry, error.code)
         except IntegrationError as error:
             self._log.left(entry, error.code)
+            if isinstance(error, IntegrationBusyError):
+                self.busy.append(entry)
         except Exception as error:  # whatever it is, it is this entry's, and others can still be stored
             self._log.left(entry, type(error).__name__)
+
+
+def _key(entry: JournalEntry) -> tuple[IntegrationRef, int]:
+    return entry.ref, entry.seen_version
