@@ -278,7 +278,7 @@ class JournalLog(Protocol):
         ...
 
     def expired(self, ref: IntegrationRef, seen_version: int) -> None:
-        """A reply was removed that nobody could store for 30 days, or whose row was leased at every look for an hour."""
+        """A reply was removed: nobody could store it for 30 days, or its row was leased at every look for an hour."""
         ...
 
     def left(self, entry: JournalEntry, code: str) -> None:
