@@ -13,7 +13,7 @@ class IntegrationError(Exception):
     code: str = "integration_error"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class ConfigurationError(IntegrationError):

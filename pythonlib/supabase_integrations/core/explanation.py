@@ -91,7 +91,9 @@ def _state(row: Integration, reason: Reason, now: datetime) -> tuple[str, ...]:
     if row.last_error_code is not None:
         noted = f" at {_moment(row.last_error_at)}" if row.last_error_at else ""
         lines.append(f"Last error: {row.last_error_code}{noted}.")
-    if row.refresh_failures:
+    if row.refresh_failures == 1:
+        lines.append("The last attempt to renew it failed.")
+    elif row.refresh_failures:
         lines.append(f"{row.refresh_failures} attempts to renew it failed in a row.")
     lines.append(_token(row, now))
     if row.last_refreshed_at:
@@ -143,6 +145,12 @@ def _reason(row: Integration, now: datetime) -> Reason:
         return Reason(
             "Its token has ended, and nothing renews it in the background.",
             "A call for its credentials renews it, or finds that the user has to connect again.",
+        )
+    if row.expires_at is not None and row.expires_at < now - _LATE:
+        return Reason(
+            "Its token has ended, and the worker came to it and left it as it is.",
+            "The worker's log says why, under `credential.refresh_skipped` and this id: the worker's settings have no"
+            " client for the service, or not the key above (`integrations rotate-key --status`).",
         )
     return reason_for(row.status, None)
 

@@ -160,6 +160,18 @@ def test_an_ended_token_that_nothing_renews_says_so() -> None:
     assert "nothing renews it in the background" in told(row).state[0]
 
 
+def test_an_ended_token_that_the_worker_could_not_renew_does_not_count_as_working() -> None:
+    """A key or a client that the worker lacks leaves no trace in the row: it is looked at again and again."""
+    row = replace(INTEGRATION, next_refresh_at=NOW + timedelta(minutes=40), expires_at=NOW - timedelta(hours=2))
+    explanation = told(row)
+    assert "left it as it is" in explanation.state[0]
+    assert "credential.refresh_skipped" in explanation.next_steps[0]
+
+
+def test_one_failure_is_not_told_as_several() -> None:
+    assert "The last attempt to renew it failed." in told(replace(INTEGRATION, refresh_failures=1)).state
+
+
 def test_a_lease_is_told_while_it_lives_and_after() -> None:
     leased = replace(INTEGRATION, refresh_lease_owner=uuid4(), refresh_lease_until=NOW + timedelta(seconds=30))
     assert "at this moment, until 2026-03-04 05:06:37 UTC" in everything(told(leased))
