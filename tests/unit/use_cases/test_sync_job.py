@@ -1,0 +1,99 @@
+"""Attempts at syncs over hours: leases that are kept, slots that are used, and errors that stay with their sync."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from supabase_integrations.core.errors import SyncTakenOverError
+from supabase_integrations.core.json_types import JsonObject
+from supabase_integrations.use_cases.sync_job import SyncJob, SyncJobPlan
+from tests.unit import virtual_time
+from tests.unit.use_cases.syncing import LoopClock, MemoryStore, Service, Told, a_ref, sync_of
+
+PLAN = SyncJobPlan(concurrency=2, poll=timedelta(seconds=60))
+
+
+async def run_for(job: SyncJob, seconds: float) -> None:
+    """Let it work so long, and cancel it."""
+    task = asyncio.create_task(job.run())
+    await asyncio.sleep(seconds)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def test_the_lease_is_kept_while_a_page_takes_its_time() -> None:
+    store = MemoryStore()
+    virtual_time.run(sync_of(Service(seconds=210), store, Told()).attempt(a_ref(), uuid4()))
+    assert store.kept == 5
+
+
+def test_no_more_are_under_way_than_planned_and_a_free_slot_is_used_at_once() -> None:
+    store, service, log = MemoryStore(), Service(seconds=10), Told()
+    store.due.extend(a_ref() for _ in range(7))
+    job = SyncJob(PLAN, store, sync_of(service, store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 41))
+    assert len(store.finished) == 7
+    assert service.most_at_once == 2
+
+
+def test_nothing_is_asked_for_more_often_than_the_poll() -> None:
+    store, log = MemoryStore(), Told()
+    job = SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 3601))
+    assert store.claims == 61
+
+
+def test_a_database_that_is_away_is_told_and_asked_again() -> None:
+    store, log = MemoryStore(is_away=True), Told()
+    store.due.append(a_ref())
+    job = SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log)
+
+    async def main() -> None:
+        task = asyncio.create_task(job.run())
+        await asyncio.sleep(130)
+        store.is_away = False
+        await asyncio.sleep(60)
+        task.cancel()
+        await asyncio.wait([task])
+
+    virtual_time.run(main())
+    assert log.away == 3
+    assert len(store.finished) == 1
+
+
+def test_an_error_that_nobody_foresaw_ends_its_attempt_alone() -> None:
+    def broken(record: JsonObject) -> object:
+        raise KeyError(record["id"])
+
+    store, log = MemoryStore(), Told()
+    good, bad = a_ref(), a_ref()
+    store.due.append(bad)
+    service = Service(id_of=broken)
+    job = SyncJob(PLAN, store, sync_of(service, store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 1))
+    assert log.failures == ["KeyError"]
+    assert store.pauses == [(bad, timedelta(minutes=8), "internal_error")]
+    store.due.append(good)
+    virtual_time.run(run_for(SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log), 1))
+    assert store.finished == [good]
+
+
+def test_a_stop_gives_back_what_is_under_way() -> None:
+    store, log = MemoryStore(), Told()
+    refs = [a_ref(), a_ref()]
+    store.due.extend(refs)
+    job = SyncJob(PLAN, store, sync_of(Service(seconds=100), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 5))
+    assert set(store.pauses) == {(ref, timedelta(0), None) for ref in refs}
+    assert store.finished == []
+
+
+def test_a_lost_lease_is_neither_written_down_nor_given_back() -> None:
+    store, log, ref = MemoryStore(), Told(), a_ref()
+    store.lost.add(ref)
+    with pytest.raises(SyncTakenOverError):
+        virtual_time.run(sync_of(Service(), store, log).attempt(ref, uuid4()))
+    assert (store.pauses, store.finished, log.failures) == ([], [], [])
