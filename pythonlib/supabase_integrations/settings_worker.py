@@ -22,7 +22,7 @@ def _readable(url: SecretStr) -> SecretStr:
     try:
         DatabaseUrl.parse(url.get_secret_value())
     except ConfigurationError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(f"cannot be read. {error}") from None
     return url
 
 

@@ -35,6 +35,7 @@ at all.
 """
 _START_PAUSE: Final = 2.0
 _NO_ANSWER: Final = "The database does not answer. Try again."
+_LOGIN: Final = f"Compare address and password; sql/operations/worker_login.sql gives {ROLE} its login."
 _DECLARE: Final = "select set_config('integrations.acting_for', %s, true)"
 _ROLE_OF_THIS_LOGIN: Final = """
     select
@@ -179,8 +180,8 @@ async def connect_worker(database: DatabaseUrl) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(database.url.get_secret_value(), **_OPTIONS)  # type: ignore[arg-type]
     except (psycopg.Error, ValueError) as error:
-        said = database.conceal(str(error))
-        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}") from None
+        said = database.conceal(str(error)).strip()
+        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}. {_LOGIN}") from None
     set_json_loads(orjson.loads, connection)
     return connection
 

@@ -10,9 +10,16 @@ def addresses(description: Description) -> list[tuple[str, str]]:
         ("API documentation", f"{description.api_url}/docs"),
         ("Supabase", description.supabase_url),
         ("Demo CRM", description.demo_url),
+        ("Worker", _worker(description)),
         ("Described in", f"{description.state_dir}/dev.json"),
         ("Logs", description.log_dir),
     ]
+
+
+def _worker(description: Description) -> str:
+    if "worker" not in description.pids:
+        return "off: a token is renewed when somebody asks for it"
+    return f"renews tokens before they end, and tells of it in {description.log_dir}/worker.log"
 
 
 def first_request(description: Description) -> str:
