@@ -27,8 +27,15 @@ GIVEN_UP_AFTER: Final = timedelta(hours=1)
 after taking the lease from a renewal; the replies that many users kept here so would fill the journal, and end the
 renewals of everybody.
 """
-_LOOK_EVERY: Final = 60.0
+_LOOK_EVERY: Final = 20.0
+"""Above all for what a process beside this one left when it was killed: together with UNDER_WAY this has to fit into
+what is left of its lease after the longest request, and the time that others wait after that.
+"""
 _FIRST_WAIT: Final = 5.0
+_LONGEST_WAIT_FOR_OTHERS: Final = 60.0
+"""While rows are leased to somebody else."""
+_LONGEST_WAIT: Final = 10.0
+"""While the database is away or a reply is young: less than others wait after a lease that was not given back."""
 _AT_ONCE: Final = 8
 _OUTAGES: Final = 3 * _AT_ONCE
 """So many failures in a row to reach the database say that it is away: the rest of a round would find the same."""
@@ -58,14 +65,17 @@ class JournalReplay:
         self._clock = clock
         self._log = log
         self._busy_since: dict[tuple[IntegrationRef, int], datetime] = {}
+        self._waits_for_others = False
 
     async def run(self) -> None:
-        """Store what was kept, until cancelled: every minute, and sooner after a failure."""
+        """Store what was kept, until cancelled: every 20 seconds, and sooner while something is left."""
         wait = _FIRST_WAIT
         while True:
             if await self.replay_all():
+                longest = _LONGEST_WAIT_FOR_OTHERS if self._waits_for_others else _LONGEST_WAIT
+                wait = min(wait, longest)
                 await self._clock.sleep(wait)
-                wait = min(wait * 2, _LOOK_EVERY)
+                wait *= 2
             else:
                 await self._clock.sleep(_LOOK_EVERY)
                 wait = _FIRST_WAIT
@@ -78,6 +88,7 @@ class JournalReplay:
         try:
             entries = await self._journal.entries()
         except JournalUnavailableError:
+            self._waits_for_others = False
             return 1
         doors = [(entry, store) for entry in entries if (store := self._open_store(entry))]
         a_while_ago = self._clock.now() - UNDER_WAY
@@ -86,7 +97,9 @@ class JournalReplay:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_AT_ONCE):
                 tasks.create_task(round_.work(queue))
-        return len(doors) - round_.settled - await self._give_up(round_.busy)
+        left = len(doors) - round_.settled
+        self._waits_for_others = left == len(round_.busy)
+        return left - await self._give_up(round_.busy)
 
     async def _give_up(self, busy: list[JournalEntry]) -> int:
         """Forget the replies whose rows have been leased for too long; how many."""

@@ -170,7 +170,21 @@ async def test_pauses_grow_while_replies_are_left_and_start_anew_afterwards(worl
     with pytest.raises(asyncio.CancelledError):
         await replay_of(world, clock=clock).run()
 
-    assert clock.pauses == [5, 10, 20, 40, 60, 60, 60, 60, 5]
+    assert clock.pauses == [5, 10, 10, 10, 10, 10, 20, 20, 5]
+
+
+async def test_rows_that_somebody_else_has_leased_are_looked_at_less_and_less(world: World) -> None:
+    caller = world.caller()
+    row, _ = await kept(world, caller)
+    sealed = world.database.rows[caller.user_id, row.id]
+    taken = replace(sealed.integration, refresh_lease_owner=uuid4(), refresh_lease_until=world.clock.now() + HOUR)
+    world.database.rows[caller.user_id, row.id] = replace(sealed, integration=taken)
+    clock = Pauses(6)
+    clock.moment = world.clock.moment
+    with pytest.raises(asyncio.CancelledError):
+        await replay_of(world, clock=clock).run()
+
+    assert clock.pauses == [5, 10, 20, 40, 60, 60]
 
 
 async def test_a_journal_that_cannot_be_read_is_looked_at_again(world: World) -> None:
