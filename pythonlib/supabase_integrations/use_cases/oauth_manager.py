@@ -35,7 +35,7 @@ from ..core.service import ServiceDefinition
 from ..core.service_kinds import AuthKind
 from ..core.state import STATE_LIFETIME, new_state, read_state, state_hash
 from ..core.token_reply import TokenReply, parse_token_reply
-from ..port import Clock, ProviderHttp, UserStore
+from ..port import Clock, CredentialStore, ProviderHttp, UserStore
 from .accounts import Accounts
 from .connections import Connection, Connections
 from .credential_vault import tenant_of
@@ -164,8 +164,8 @@ class OAuthManager:
         connection = Connection(service, account, payload, flow.config)
         return await self._connections.store(store, caller.user_id, connection, reconnect=flow.integration_id)
 
-    async def refresh_token(self, store: UserStore, integration_id: UUID) -> Integration:
-        """Renew a connection's tokens now, once for all who ask at the same time. Raises as `Refresher.fresh` does."""
+    async def refresh_token(self, store: CredentialStore, integration_id: UUID) -> Integration:
+        """Renew a connection's tokens now, once for all who ask by either door. Raises as `Refresher.fresh` does."""
         return (await self._refresher.fresh(store, integration_id, requested=True)).integration
 
     async def revoke_token(self, store: UserStore, integration_id: UUID) -> Revocation:

@@ -302,6 +302,16 @@ async def test_a_claimed_row_is_renewed_under_the_workers_lease(world: World) ->
     assert world.log.lines == [f"refreshed {row.id} expires_soon"]
 
 
+async def test_callers_at_both_doors_share_one_renewal(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += timedelta(minutes=56)
+    doors = (world.database.as_user(caller), world.database.as_worker(caller.user_id))
+    renewed = await asyncio.gather(*(world.oauth.refresh_token(door, row.id) for door in doors))
+    assert {now.credential_version for now in renewed} == {2}
+    assert len(world.service.asked(TOKEN_URL)) == 1
+
+
 async def test_a_claimed_row_that_is_not_due_is_put_off_to_when_it_is(world: World) -> None:
     """Its owner says with curl that it is due, again and again: nobody is asked."""
     caller = world.caller()
