@@ -45,6 +45,21 @@ async def test_a_token_is_renewed_on_request(world: World, door: WorkerIntegrati
     assert len(service.asked_for("/token")) == 1
 
 
+async def test_the_service_is_called_for_the_user_who_is_named(
+    world: World, door: WorkerIntegrations, service: ScriptedService
+) -> None:
+    service.scripts["/crm/v3/objects/contacts"] = lambda _: Answer.json({"results": [{"id": "1"}]})
+    (ref,) = await world.connect(1, due=False)
+
+    async with door.client(ref.id, ref.user_id) as api:
+        reply = await api.get("/crm/v3/objects/contacts", params={"limit": 1})
+
+    assert (reply.status, reply.json()) == (200, {"results": [{"id": "1"}]})
+    (asked,) = service.asked_for("/crm/v3/objects/contacts")
+    assert (asked.query, asked.headers["authorization"]) == ({"limit": "1"}, f"Bearer {canaries.ACCESS_TOKEN}")
+    assert len(service.asked_for("/token")) == 1
+
+
 async def test_another_users_id_is_not_found_and_nothing_is_asked(
     world: World, door: WorkerIntegrations, service: ScriptedService
 ) -> None:
@@ -55,6 +70,9 @@ async def test_another_users_id_is_not_found_and_nothing_is_asked(
             await door.get_integration_credentials(integration_id, user_id)
         with pytest.raises(IntegrationNotFoundError):
             await door.refresh_token(integration_id, user_id)
+        with pytest.raises(IntegrationNotFoundError):
+            async with door.client(integration_id, user_id):
+                pass
 
     assert not service.asked
     assert {row.integration.credential_version for row in await world.read([mine, theirs])} == {1}
