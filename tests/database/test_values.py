@@ -117,7 +117,6 @@ async def test_update_refuses_the_same(owner: Actor, column: str) -> None:
         ("last_error_at", "-infinity"),
         ("last_sync_at", "-infinity"),
         ("last_refreshed_at", "1999-12-31 23:59:59+00"),
-        ("refresh_failures", -1),
         ("refresh_failures", 100_001),
     ],
 )
@@ -129,9 +128,18 @@ async def test_update_refuses(owner: Actor, column: str, value: object) -> None:
 
 async def test_a_column_cannot_be_emptied_where_it_must_say_something(owner: Actor) -> None:
     integration = await connect_service(owner)
-    for column in ("status", "config", "scopes", "refresh_failures"):
+    for column in ("status", "config", "scopes"):
         with refused("23502"):
             await change(owner, integration, **{column: None})
+
+
+@pytest.mark.parametrize("less", [-1, None])
+async def test_failures_are_counted_down_by_nobody(owner: Actor, less: int | None) -> None:
+    """Not refused: a client that writes back what it read must not fail for a failure that came between."""
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_failures=3)
+    await change(owner, integration, refresh_failures=less)
+    assert await owner.value("select refresh_failures from public.integrations where id = %s", integration) == 3
 
 
 async def test_nul_bytes_and_lone_surrogates_do_not_reach_a_row(owner: Actor) -> None:
