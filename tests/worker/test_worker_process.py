@@ -189,10 +189,20 @@ async def test_one_unreadable_connection_leaves_the_others_alone(world: World, w
     await world.fate.database.execute(
         "update public.integrations set credentials = 'v1.00000000.' || repeat('A', 100) where id = %s", [broken.id]
     )
+    cursor = await world.fate.database.execute(
+        "select credentials, credential_version, status from public.integrations where id = %s", [broken.id]
+    )
+    before = await cursor.fetchone()
     worker = await workers.start()
 
     await world.until_renewed(refs[1:])
+    (skipped,) = await worker.until_logged("credential.refresh_skipped")
 
+    assert (skipped["integration_id"], skipped["code"]) == (str(broken.id), "unknown_encryption_key")
+    cursor = await world.fate.database.execute(
+        "select credentials, credential_version, status from public.integrations where id = %s", [broken.id]
+    )
+    assert await cursor.fetchone() == before
     worker.signal()
     assert await worker.ended() == 0
 
