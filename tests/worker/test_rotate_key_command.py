@@ -139,7 +139,7 @@ async def test_refreshes_run_beside_it_and_no_token_is_lost(
     keys = {"ENCRYPTION_KEY": NEW_KEY, "ENCRYPTION_KEYS_RETIRED": canaries.ENCRYPTION_KEY}
     worker, (status, said) = await asyncio.gather(workers.start(**keys), rotating.command())
     assert status == 0, said
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90  # of a machine that other tests keep busy
     while len(handed) < len(due):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
