@@ -8,6 +8,9 @@ from tests.api.proxy.conftest import KEY, Connect, Connected
 from tests.api.proxy.echo_service import EchoService
 from tests.people import Person
 
+INVALID = (422, "invalid_value")
+UNAVAILABLE = (502, "provider_unavailable")
+
 PATHS = [
     "/..",
     "/../me",
@@ -220,35 +223,34 @@ async def test_an_address_that_is_not_public_is_refused(grace: Person, connect: 
     assert (answer.status_code, answer.json()["code"]) == (502, "forbidden_address")
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "10.1",
-        "167772161",
-        "012.0.0.1",
-        "2852039166",
-        "0",
-        "evil.example?",
-        "evil.example#",
-        "user@10.0.0.1",
-        "a.shops.example@10.0.0.1",
-        "evil.example:0",
-        "evil.example:99999",
-        "evil.example:x",
-        "evil..example",
-        "[::1",
-        "a b",
-        "no-such-host.invalid",
-    ],
-)
-async def test_a_host_that_is_none_is_refused(grace: Person, connect: Connect, host: str) -> None:
+NO_HOSTS = {
+    "10.1": UNAVAILABLE,
+    "167772161": UNAVAILABLE,
+    "012.0.0.1": UNAVAILABLE,
+    "2852039166": UNAVAILABLE,
+    "0": UNAVAILABLE,
+    "evil.example?": INVALID,
+    "evil.example#": INVALID,
+    "user@10.0.0.1": INVALID,
+    "a.shops.example@10.0.0.1": INVALID,
+    "evil.example:0": INVALID,
+    "evil.example:99999": INVALID,
+    "evil.example:x": INVALID,
+    "evil..example": UNAVAILABLE,
+    "[::1": INVALID,
+    "a b": UNAVAILABLE,
+    "no-such-host.invalid": UNAVAILABLE,
+}
+"""Numbers in spellings that only some resolvers read, what a URL takes for more than a host, and no hosts at all."""
+
+
+@pytest.mark.parametrize(("host", "refusal"), NO_HOSTS.items(), ids=NO_HOSTS)
+async def test_a_host_that_is_none_is_refused(
+    grace: Person, connect: Connect, host: str, refusal: tuple[int, str]
+) -> None:
     connected = await connect(grace, "anywhere", config={"host": host})
     answer = await connected.get("/x")
-    assert (answer.status_code, answer.json()["code"]) in {
-        (422, "invalid_value"),
-        (502, "provider_unavailable"),
-        (502, "forbidden_address"),
-    }
+    assert (answer.status_code, answer.json()["code"]) == refusal
 
 
 @pytest.mark.parametrize(
