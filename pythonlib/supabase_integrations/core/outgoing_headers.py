@@ -54,11 +54,14 @@ _PREFIXES: Final = (
 _SHOWN: Final = frozenset(
     {
         *("content-type", "content-language", "content-disposition", "content-range", "accept-ranges", "allow"),
-        *("etag", "last-modified", "date", "retry-after", "link", "deprecation", "sunset", "warning"),
+        *("etag", "last-modified", "retry-after", "link", "deprecation", "sunset", "warning"),
     }
 )
+"""Not Date: our server writes its own, and there may be one."""
 _SHOWN_PREFIXES: Final = ("x-ratelimit-", "x-rate-limit-", "ratelimit")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""A server that is asked to send one hangs up instead."""
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 

@@ -23,6 +23,8 @@ async def test_a_call_reaches_the_service_with_its_credentials(
     assert echo.last.query == [("limit", "10"), ("q", "x y&z")]
     assert echo.last.headers["authorization"] == f"Bearer {echo.token}"
     assert echo.last.headers["host"] == f"127.0.0.1:{echo.port}"
+    # The service sends one as well, and two would be no valid answer.
+    assert len(answer.headers.get_list("date")) == 1
 
 
 @pytest.mark.parametrize(
