@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import httpx
 import pytest
@@ -17,8 +18,10 @@ from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.integrations import Integrations, open_integrations
 from tests import canaries
 from tests.api.serve import settings_for
+from tests.api.test_refresh import connect_scripted
 from tests.local_system import LocalSystem
 from tests.people import Person
+from tests.scripted_service import Answer, ScriptedService
 
 SESSION_KEY = "supabase.auth.token"
 """Where supabase-auth keeps the session in its storage."""
@@ -99,6 +102,26 @@ async def test_a_token_and_a_client_of_the_same_user_reach_the_same_rows(
     by_client = await integrations.for_client(await open_client(ada))
     assert await by_client.get(created.id) == created
     assert (await ada.http.get(f"/api/integrations/{created.id}")).json()["id"] == str(created.id)
+
+
+async def test_a_user_calls_the_service_of_their_own_connection_alone(
+    integrations: Integrations, ada: Person, mallory: Person, scripted: ScriptedService
+) -> None:
+    row = await connect_scripted(ada, scripted, expires_in=3600)
+    scripted.scripts["/crm/v3/objects/contacts"] = lambda _: Answer.json({"results": [{"id": "1"}]})
+    user = await integrations.for_token(ada.access_token)
+
+    async with user.client(UUID(row["id"])) as api:
+        reply = await api.get("/crm/v3/objects/contacts")
+
+    assert reply.json() == {"results": [{"id": "1"}]}
+    (asked,) = scripted.asked
+    assert asked.headers["authorization"] == f"Bearer {canaries.ACCESS_TOKEN}"
+    foreign = await integrations.for_token(mallory.access_token)
+    with pytest.raises(IntegrationNotFoundError):
+        async with foreign.client(UUID(row["id"])):
+            pass
+    assert scripted.asked == [asked]
 
 
 async def test_another_users_client_sees_and_reaches_nothing(
