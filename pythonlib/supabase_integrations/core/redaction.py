@@ -1,9 +1,9 @@
 """Taking secrets out of a stream of bytes, however its parts are cut, in constant memory.
 
 A service may repeat what it was sent: Meta writes the token into `paging.next`, and test endpoints echo whole requests.
-A secret is found as it is, and with any of its characters percent-encoded (up to four times over), or escaped as JSON
-or HTML escape them: both text and secret are compared unescaped. A service that wanted to give its own token away
-could; this keeps honest ones from it.
+A secret is found as it is, and with any of its characters percent-encoded (up to four times over), or escaped as JSON,
+JavaScript or HTML escape them: both text and secret are compared unescaped. A service that wanted to give its own token
+away could; this keeps honest ones from it.
 """
 
 import re
@@ -21,21 +21,21 @@ SHORTEST: Final = 8
 """Shorter secrets are left: they occur by chance, and what is missing would tell them."""
 _ESCAPES: Final = (
     re.compile(rb"%(?:25){0,3}(?P<percent>[0-9A-Fa-f]{2})"),
-    re.compile(rb"\\\\{0,7}(?:u(?P<unicode>[0-9A-Fa-f]{4})|(?P<itself>/))"),
+    re.compile(rb"\\\\{0,7}(?:u(?P<unicode>[0-9A-Fa-f]{4})|x(?P<hex>[0-9A-Fa-f]{2})|(?P<itself>/))"),
     re.compile(rb"&(?:amp;){0,3}(?:#(?P<decimal>\d{1,5})|#[xX](?P<hex>[0-9A-Fa-f]{1,5})|(?P<name>[a-z]{2,6}));"),
 )
 """Of what is escaped several times over, the outer escapes are part of it. Each begins with one certain byte, which
 makes searching four times as fast as with all in one expression.
 """
 _CUT_ESCAPE: Final = re.compile(
-    rb"(?:%(?:25){0,3}[0-9A-Fa-f]?|\\\\{0,7}(?:u[0-9A-Fa-f]{0,3})?"
+    rb"(?:%(?:25){0,3}[0-9A-Fa-f]?|\\\\{0,7}(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?"
     rb"|&(?:amp;){0,3}(?:#(?:\d{0,5}|[xX][0-9A-Fa-f]{0,5})|[a-z]{0,6})?)\Z"
 )
 """What the end of a part may be the beginning of."""
 _LONGEST_ESCAPE: Final = 24
 _NEEDLESS: Final = (
     re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
-    re.compile(rb"\\u00(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
+    re.compile(rb"\\(?:u00|x)(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
     re.compile(rb"&#"),
     re.compile(rb";#"),
 )

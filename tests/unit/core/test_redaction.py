@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import urllib.parse
 from collections.abc import Callable
 from itertools import pairwise
@@ -29,6 +30,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON with slashes escaped": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
     "JSON, all escaped": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+    "JavaScript": lambda text: re.sub(r"[^\w/]", lambda found: f"\\x{ord(found[0]):02x}", text),
+    "JavaScript, all escaped": lambda text: "".join(f"\\x{ord(character):02X}" for character in text),
     "HTML": html.escape,
     "HTML, all escaped": lambda text: "".join(f"&#x{ord(character):x};" for character in text),
     "HTML, decimal": lambda text: "".join(f"&#{ord(character)};" for character in text),
