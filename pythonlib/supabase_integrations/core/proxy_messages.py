@@ -22,6 +22,7 @@ _SAFE: Final = (
     ("x-content-type-options", "nosniff"),
 )
 """A service's page is nobody's script on this origin."""
+_UNKNOWN: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ class ProxyHead:
     prefix: str
 
     @property
-    def media_type(self) -> str:
-        """The body's Content-Type without parameters."""
-        value = next((value for name, value in self.headers if name == "content-type"), "")
-        return value.partition(";")[0].strip().lower()
+    def content_type(self) -> str:
+        """What the body is said to be. Some servers read a form whatever stands beside that word, and where nothing
+        stands at all.
+        """
+        types = ", ".join(value for name, value in self.headers if name == "content-type" and value)
+        return FORM if FORM in types.lower() else types or _UNKNOWN
 
 
 def passed_parameters(service: ServiceDefinition, query: str) -> list[tuple[str, str]]:

@@ -20,7 +20,9 @@ from .open_connections import Door, OpenConnection
 from .service_calls import Answer, Call, ServiceCalls, whole_body
 
 _BODILESS: Final = frozenset({"GET", "HEAD"})
-_UNREADABLE_CHARSETS: Final = ("utf-16", "utf-32", "utf-7", "ucs-2", "ucs-4", "iso-10646", "cp037", "ibm037", "ebcdic")
+_UNREADABLE_CHARSETS: Final = (
+    *("utf-16", "utf-32", "utf-7", "ucs-2", "ucs-4", "iso-10646", "unicode", "cp037", "ibm037", "ebcdic"),
+)
 """In which a secret is written with other bytes than those that are looked for."""
 
 
@@ -77,11 +79,14 @@ class ServiceProxy:
         connection = await self._calls.connections.get(door)
         service = connection.service
         self._rules.check(service, head.method, segments(path))
+        headers = proxied_headers(head.headers, service)
+        if body:
+            headers["content-type"] = head.content_type
         call = Call(
             head.method,
             path,
             passed_parameters(service, head.query),
-            proxied_headers(head.headers, service),
+            headers,
             await self._body(connection, head, body),
         )
         await self._calls.limiter.acquire(service.name, account=connection.account)
@@ -98,15 +103,16 @@ class ServiceProxy:
             if body:
                 raise InvalidValueError("body", f"A {head.method} request has no body.")
             return None
-        if head.media_type == FORM:
+        if head.content_type == FORM:
             return passed_form(connection.service, await whole_body(body, self._limits.max_request_bytes))
         return body
 
     def _answered(self, answer: Answer, head: ProxyHead, path: str) -> ProxyAnswer:
         exchange, connection = answer.exchange, answer.connection
         found = dict(exchange.headers)
-        charset = found.get("content-type", "").lower().partition("charset=")[2].strip(" \"'")
-        if exchange.status < 200 or charset.startswith(_UNREADABLE_CHARSETS):
+        types = "".join(value.lower() for name, value in exchange.headers if name == "content-type")
+        # No server is known to send statuses above 599 but to turn machines away, and ours cannot.
+        if not 200 <= exchange.status < 600 or any(charset in types for charset in _UNREADABLE_CHARSETS):
             raise ProviderUnavailableError("The service answered in a way that cannot be passed on.")
         announced = found.get("content-length", "")
         if head.method != "HEAD" and announced.isdecimal() and int(announced) > self._limits.max_reply_bytes:
