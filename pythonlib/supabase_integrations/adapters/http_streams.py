@@ -27,7 +27,7 @@ _KEEPALIVE_SECONDS: Final = 4.0
 """Below the 5 s after which Node servers hang up: a request that meets one being closed is not sent again."""
 _BUFFER_BYTES: Final = 64 * 1024
 _HEADER_BYTES: Final = 32 * 1024
-_PLAIN: Final = frozenset({"", "identity"})
+_PLAIN: Final = frozenset({"", "identity", "chunked"})
 
 
 class StreamedExchange:
@@ -74,7 +74,8 @@ class StreamingServiceHttp:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names that IDNA cannot encode.
             raise _unavailable(error) from None
-        if response.headers.get("content-encoding", "").lower() not in _PLAIN and request.method != "HEAD":
+        codings = response.headers.getall("content-encoding", []) + response.headers.getall("transfer-encoding", [])
+        if request.method != "HEAD" and not {coding.strip().lower() for coding in codings} <= _PLAIN:
             response.close()
             raise ProviderUnavailableError("The service compressed its reply, though none but plain ones are accepted.")
         return StreamedExchange(response)

@@ -62,6 +62,8 @@ _SHOWN_PREFIXES: Final = ("x-ratelimit-", "x-rate-limit-", "ratelimit")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """A server that is asked to send one hangs up instead."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""A server that is asked to send one hangs up instead."""
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -100,7 +102,9 @@ def shown_headers(headers: HeaderPairs, service: ServiceDefinition) -> list[tupl
     """Of a service's headers (names in small letters) those that its caller may read."""
     own = {name.lower() for name in service.rate_limit_headers}
     return [
-        (name, value) for name, value in headers if name in _SHOWN or name in own or name.startswith(_SHOWN_PREFIXES)
+        (name, value)
+        for name, value in headers
+        if (name in _SHOWN or name in own or name.startswith(_SHOWN_PREFIXES)) and not _CONTROL.search(value)
     ]
 
 

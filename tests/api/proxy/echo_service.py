@@ -184,7 +184,7 @@ def application(service: EchoService) -> web.Application:  # noqa: PLR0915 - a l
         """Headers and body as the query says."""
         await _noted(service, request)
         body = request.query.get("body", "").encode("latin-1")
-        return web.Response(body=body, headers={name: value for name, value in request.query.items() if name != "body"})
+        return web.Response(body=body, headers=CIMultiDict(pair for pair in request.query.items() if pair[0] != "body"))
 
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/token", token)

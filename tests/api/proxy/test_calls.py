@@ -95,6 +95,11 @@ async def test_an_upstream_error_is_told_from_ours(ada: Person, connect: Connect
     assert len(echo.got) == 12
 
 
+async def test_an_answer_that_cannot_be_sent_on_is_refused(keyed: Connected, echo: EchoService) -> None:
+    odd = await keyed.get("/status/999")
+    assert (odd.status_code, odd.json()["code"]) == (502, "provider_unavailable")
+
+
 async def test_a_service_that_asks_for_time_gets_it(ada: Person, connect: Connect, echo: EchoService) -> None:
     connected = await connect(ada)
     answer = await connected.get("/status/503", params={"wait": "1"})
