@@ -62,8 +62,6 @@ _SHOWN_PREFIXES: Final = ("x-ratelimit-", "x-rate-limit-", "ratelimit")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """A server that is asked to send one hangs up instead."""
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""A server that is asked to send one hangs up instead."""
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
