@@ -29,7 +29,7 @@ _PLACE: Final = re.compile(r"(/api/integrations/[0-9A-Fa-f-]+/proxy)(/.*)", re.D
 _BUFFERED_BYTES: Final = 64 * 1024
 """A body up to this size is held, so that it can be sent again after a refused token; larger ones are streamed."""
 _IDLE_SECONDS: Final = 60.0
-"""The longest pause within a caller's body."""
+"""The longest pause within a caller's body, and in a caller's reading."""
 _CLIENT_IS_GONE: Final = 499
 _log = structlog.get_logger("integrations")
 
@@ -85,9 +85,10 @@ class _Passed(Response):
             raise
         try:
             await _answer(answer, send)
-        except IntegrationError as error:
+        except (IntegrationError, TimeoutError) as error:
             # The head is on its way, so the connection is cut: whoever reads sees that something is missing.
-            _log.warning("proxy.cut", request_id=request_id(), code=error.code)
+            code = error.code if isinstance(error, IntegrationError) else "reader_too_slow"
+            _log.warning("proxy.cut", request_id=request_id(), code=code)
             raise ConnectionAbortedError from None
         finally:
             await answer.close()
@@ -130,7 +131,8 @@ async def _answer(answer: ProxyAnswer, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     async for chunk in answer.chunks():
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with asyncio.timeout(_IDLE_SECONDS):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -4,6 +4,7 @@ Sent once: what the service answers is passed on, whatever it is. Only a token t
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from ..core.redaction import Redactor
 from ..port_service_http import RequestBody
 from .open_connections import Door, OpenConnection
 from .service_calls import Answer, Call, ServiceCalls, whole_body
+from .user_shares import UserShares
 
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 _UNREADABLE_CHARSETS: Final = (
@@ -37,12 +39,20 @@ class ProxyLimits:
 class ProxyAnswer:
     """The service's answer, cleaned; its body is still to come. Close it."""
 
-    def __init__(self, answer: Answer, headers: list[tuple[str, str]], redactor: Redactor, max_bytes: int) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        headers: list[tuple[str, str]],
+        redactor: Redactor,
+        max_bytes: int,
+        held: AsyncExitStack,
+    ) -> None:
         self.status = answer.exchange.status
         self.headers = headers
         self._exchange = answer.exchange
         self._redactor = redactor
         self._max_bytes = max_bytes
+        self._held = held
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises ProviderUnavailableError where it breaks off, and ReplyTooLargeError."""
@@ -57,8 +67,8 @@ class ProxyAnswer:
             yield rest
 
     async def close(self) -> None:
-        """End the exchange."""
-        await self._exchange.close()
+        """End the exchange, and make room for another one."""
+        await self._held.aclose()
 
 
 class ServiceProxy:
@@ -68,6 +78,7 @@ class ServiceProxy:
         self._calls = calls
         self._rules = rules
         self._limits = limits
+        self._shares = UserShares()
 
     async def open(self, door: Door, head: ProxyHead, body: RequestBody) -> ProxyAnswer:
         """Send a caller's request on and return when the head of the answer has come.
@@ -76,26 +87,26 @@ class ServiceProxy:
         and what opening the connection raises.
         """
         path = checked_path(head.path)
-        connection = await self._calls.connections.get(door)
-        service = connection.service
-        self._rules.check(service, head.method, segments(path))
-        headers = proxied_headers(head.headers, service)
-        if body:
-            headers["content-type"] = head.content_type
-        call = Call(
-            head.method,
-            path,
-            passed_parameters(service, head.query),
-            headers,
-            await self._body(connection, head, body),
-        )
-        await self._calls.limiter.acquire(service.name, account=connection.account)
-        answer = await self._calls.send(door, call)
-        try:
-            return self._answered(answer, head, path)
-        except BaseException:
-            await answer.exchange.close()
-            raise
+        async with AsyncExitStack() as held:
+            # First: also what is waited for or held from here on is the user's own share.
+            await held.enter_async_context(self._shares.place(door.ref.user_id))
+            connection = await self._calls.connections.get(door)
+            service = connection.service
+            self._rules.check(service, head.method, segments(path))
+            headers = proxied_headers(head.headers, service)
+            if body:
+                headers["content-type"] = head.content_type
+            call = Call(
+                head.method,
+                path,
+                passed_parameters(service, head.query),
+                headers,
+                await self._body(connection, head, body),
+            )
+            await self._calls.limiter.acquire(service.name, account=connection.account)
+            answer = await self._calls.send(door, call)
+            held.push_async_callback(answer.exchange.close)
+            return self._answered(answer, head, path, held)
 
     async def _body(self, connection: OpenConnection, head: ProxyHead, body: RequestBody) -> RequestBody:
         if head.method in _BODILESS:
@@ -107,7 +118,7 @@ class ServiceProxy:
             return passed_form(connection.service, await whole_body(body, self._limits.max_request_bytes))
         return body
 
-    def _answered(self, answer: Answer, head: ProxyHead, path: str) -> ProxyAnswer:
+    def _answered(self, answer: Answer, head: ProxyHead, path: str, held: AsyncExitStack) -> ProxyAnswer:
         exchange, connection = answer.exchange, answer.connection
         found = dict(exchange.headers)
         types = "".join(value.lower() for name, value in exchange.headers if name == "content-type")
@@ -122,7 +133,7 @@ class ServiceProxy:
             base = base_url(connection.service, connection.tenant)
             location = location_here(connection.service, base, path, location, head.prefix)
         headers = answered_headers(connection.service, exchange.status, exchange.headers, redactor, location)
-        return ProxyAnswer(answer, headers, redactor, self._limits.max_reply_bytes)
+        return ProxyAnswer(answer, headers, redactor, self._limits.max_reply_bytes, held.pop_all())
 
 
 def _too_large(max_bytes: int) -> ReplyTooLargeError:

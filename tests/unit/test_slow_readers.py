@@ -1,0 +1,37 @@
+"""Callers of the proxy who do not read what they asked for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+from starlette.types import Message
+
+from integrations_api import proxy
+from supabase_integrations.use_cases.service_proxy import ProxyAnswer
+
+
+class Answer:
+    """One that has more to say."""
+
+    status = 200
+    headers = (("content-type", "text/plain"),)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+
+
+async def test_a_caller_who_stops_reading_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_IDLE_SECONDS", 0.02)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) > 3:
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await proxy._answer(cast(ProxyAnswer, Answer()), send)
+    assert len(sent) == 4
