@@ -30,7 +30,7 @@ from ..port_service_http import RequestBody
 from .open_connections import Door, OpenConnection
 from .retry import retry_if
 from .service_calls import Answer, Call, ServiceCalls
-from .whole_replies import require_success, whole
+from .whole_replies import refusal_of, require_success, whole
 
 T = TypeVar("T")
 
@@ -161,7 +161,8 @@ class IntegrationClient:
                 try:
                     check(reply)
                 except CredentialsRejectedError:
-                    answer, reply = await self._exchange_renewed(call, number, answer)
+                    answer = await self._send_renewed(call, number, answer)
+                    reply = await whole(answer)
                     _check_again(check, reply)
             require_success(answer, reply, self._calls.clock.now())
             return reply
@@ -178,14 +179,17 @@ class IntegrationClient:
 
         async def attempt(number: int) -> Answer:
             answer = await self._calls.send(self._door, call, attempt=number)
-            if answer.exchange.status >= 400:
+            refusal = await refusal_of(answer)
+            if check is not None and refusal is not None and refusal.status != 401:
                 try:
-                    reply = await whole(answer)
-                finally:
-                    await answer.exchange.close()
-                if check is not None and reply.status != 401:
-                    check(reply)
-                require_success(answer, reply, self._calls.clock.now())
+                    check(refusal)
+                except CredentialsRejectedError:
+                    answer = await self._send_renewed(call, number, answer)
+                    refusal = await refusal_of(answer)
+                    if refusal is not None:
+                        _check_again(check, refusal)
+            if refusal is not None:
+                require_success(answer, refusal, self._calls.clock.now())
             return answer
 
         answer = await self._repeatedly(call, attempt, is_read=options.get("is_read", False))
@@ -217,12 +221,9 @@ class IntegrationClient:
 
     async def _exchange(self, call: Call, number: int) -> tuple[Answer, ServiceReply]:
         answer = await self._calls.send(self._door, call, attempt=number)
-        try:
-            return answer, await whole(answer)
-        finally:
-            await answer.exchange.close()
+        return answer, await whole(answer)
 
-    async def _exchange_renewed(self, call: Call, number: int, refusal: Answer) -> tuple[Answer, ServiceReply]:
+    async def _send_renewed(self, call: Call, number: int, refusal: Answer) -> Answer:
         """Once more with a renewed token, where a service refuses one in another way than with 401."""
         refused = refusal.connection
         if not isinstance(refused.opened.payload.credentials, OAuthCredentials):
@@ -231,7 +232,7 @@ class IntegrationClient:
         if not call.is_repeatable:
             raise ServiceError(refusal.exchange.status)
         await self._calls.limiter.acquire(renewed.service.name, account=renewed.account)
-        return await self._exchange(call, number)
+        return await self._calls.send(self._door, call, attempt=number)
 
     async def _repeatedly(self, call: Call, attempt: Callable[[int], Awaitable[T]], *, is_read: bool) -> T:
         """Take turns with the account's other calls, and try again what may be tried again."""

@@ -21,12 +21,23 @@ _MAX_ERROR_BYTES: Final = 64 * 1024
 
 
 async def whole(answer: Answer) -> ServiceReply:
-    """Read a reply to its end, or the beginning of a refusal. Raises ReplyTooLargeError, ProviderUnavailableError."""
-    if answer.exchange.status >= 400:
-        body = await _beginning(answer.exchange.chunks(), _MAX_ERROR_BYTES)
-    else:
-        body = await collected(answer.exchange.chunks(), MAX_REPLY_BYTES)
+    """Read a reply to its end, or the beginning of a refusal, and end the exchange.
+
+    Raises ReplyTooLargeError, ProviderUnavailableError.
+    """
+    try:
+        if answer.exchange.status >= 400:
+            body = await _beginning(answer.exchange.chunks(), _MAX_ERROR_BYTES)
+        else:
+            body = await collected(answer.exchange.chunks(), MAX_REPLY_BYTES)
+    finally:
+        await answer.exchange.close()
     return ServiceReply(answer.exchange.status, joined(answer.exchange.headers), body)
+
+
+async def refusal_of(answer: Answer) -> ServiceReply | None:
+    """What refuses the call, as `whole` reads it; None where the reply is none, and is still to be read."""
+    return await whole(answer) if answer.exchange.status >= 400 else None
 
 
 def require_success(answer: Answer, reply: ServiceReply, now: datetime) -> None:

@@ -145,3 +145,25 @@ async def test_a_refused_stream_is_checked_too(world: World) -> None:
     ):
         assert b"".join([chunk async for chunk in reply.chunks()]) == b'{"problem":"limit"}'
     assert len(world.api.sent) == 2
+
+
+@pytest.mark.parametrize("accepts_new", [True, False])
+async def test_a_stream_that_is_refused_by_its_token_is_asked_for_once_more(world: World, accepts_new: bool) -> None:
+    caller, row_id = await connected(world)
+    accepted = NEW if accepts_new else ""
+    world.api.respond = lambda sent: (
+        answering(200, {"ok": True})
+        if sent.headers["authorization"] == accepted
+        else answering(400, {"problem": "token"})
+    )
+    async with world.user(caller).client(row_id) as api:
+        stream = api.stream("POST", "/things", json={"a": 1}, check=check)
+        if accepts_new:
+            async with stream as reply:
+                assert b"".join([chunk async for chunk in reply.chunks()]) == b'{"ok":true}'
+        else:
+            with pytest.raises(ReauthorizationRequiredError):
+                await stream.__aenter__()
+    assert [sent.headers["authorization"] for sent in world.api.sent] == [OLD, NEW]
+    assert [sent.body for sent in world.api.sent] == [b'{"a":1}'] * 2
+    assert [exchange.closed for exchange in world.api.answers] == [1, 1]
