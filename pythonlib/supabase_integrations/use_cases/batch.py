@@ -21,10 +21,10 @@ class Succeeded(Generic[I, T]):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Generic[I]):
-    """What went wrong with one item."""
+    """What went wrong with one item; a cancellation where the item's call was cancelled, and the batch was not."""
 
     item: I
-    error: Exception
+    error: Exception | asyncio.CancelledError
 
 
 Outcome: TypeAlias = Succeeded[I, T] | Failed[I]
@@ -62,7 +62,10 @@ async def run_batch(
         for place, item in rest:
             try:
                 outcomes[place] = Succeeded(item, await call(item))
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
                 outcomes[place] = Failed(item, error)
                 failed += 1
             if on_progress is not None:

@@ -499,6 +499,23 @@ def test_a_batch_that_is_cancelled_stops_all_it_began() -> None:
     run(main())
 
 
+def test_an_item_that_was_cancelled_alone_does_not_lose_the_rest() -> None:
+    async def main() -> None:
+        async def fn(item: int) -> int:
+            if item == 2:
+                shared = asyncio.ensure_future(asyncio.sleep(100))
+                shared.cancel()
+                await shared
+            return item
+
+        outcomes = await limiter(10).throttle_batch("crm", range(1, 4), fn, concurrency=1)
+        assert [outcomes[0], outcomes[2]] == [Succeeded(1, 1), Succeeded(3, 3)]
+        assert isinstance(outcomes[1], Failed)
+        assert isinstance(outcomes[1].error, asyncio.CancelledError)
+
+    run(main())
+
+
 def test_a_progress_hook_that_fails_ends_the_batch() -> None:
     async def main() -> None:
         async def fn(item: int) -> int:
