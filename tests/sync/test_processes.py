@@ -215,7 +215,8 @@ async def test_the_command_waits_for_a_service_that_wants_it_to(
     syncing: Syncing, service: ScriptedService, tmp_path: Path
 ) -> None:
     book = ContactBook(people(200), page=100)
-    refusals = iter([Answer(429, headers={"retry-after": "1"})] * 8)
+    # One more than a call is tried in all: the run pauses, and the next attempt is refused once.
+    refusals = iter([Answer(429, headers={"retry-after": "1"})] * 5)
     book.before = lambda asked: next(refusals, None) if asked.query.get("cursor") else None
     service.scripts["/api/contacts"] = book
     (ref,) = await syncing.connect()
