@@ -1,69 +1,17 @@
 """What callers of the limiter see, on a virtual clock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from random import Random
-from typing import Any
 
 import pytest
 
 from supabase_integrations.core.errors import InvalidValueError, RateLimitedError, UnknownServiceError
 from supabase_integrations.core.service_kinds import LimitScope
 from supabase_integrations.core.start_log import MARGIN
-from supabase_integrations.use_cases.batch import Failed, Progress, Succeeded
 from supabase_integrations.use_cases.rate_limiter import SWEEP_INTERVAL, RateLimiter
 from tests.unit.conftest import load
+from tests.unit.use_cases.limiting import WINDOW, Log, all_of, limiter, wait_of
 from tests.unit.virtual_time import clock, run
-
-WINDOW = 1.0 - MARGIN
-"""With its margin one second."""
-
-
-class RefusedError(Exception):
-    """What a client raises for HTTP 429."""
-
-    status = 429
-
-    def __init__(self, retry_after: float | None = None) -> None:
-        super().__init__()
-        self.retry_after = retry_after
-
-
-class Log:
-    """Remembers when which call started."""
-
-    def __init__(self) -> None:
-        self.began = clock()
-        self.starts: list[tuple[str, float]] = []
-
-    def call(self, name: str, *errors: Exception, takes: float = 0.0) -> Callable[[], Awaitable[str]]:
-        """A function that fails with these errors in turn, then returns its name."""
-        left = list(errors)
-
-        async def fn() -> str:
-            self.starts.append((name, round(clock() - self.began, 6)))
-            await asyncio.sleep(takes)
-            if left:
-                raise left.pop(0)
-            return name
-
-        return fn
-
-
-def limiter(requests: int = 1, *, per: LimitScope = LimitScope.ACCOUNT, **rules: Any) -> RateLimiter:
-    made = RateLimiter([], clock=clock, random=Random(1))
-    made.set_config("crm", max_requests=requests, window=WINDOW, per=per, **rules)
-    return made
-
-
-async def all_of(*calls: Awaitable[object]) -> list[object]:
-    return await asyncio.gather(*calls, return_exceptions=True)
-
-
-def wait_of(error: object) -> float:
-    assert isinstance(error, RateLimitedError)
-    return round(error.retry_after.total_seconds(), 6)
 
 
 def test_calls_beyond_the_limit_wait_for_the_window() -> None:
@@ -217,106 +165,6 @@ def test_the_app_s_usage_slows_every_account() -> None:
     run(main())
 
 
-def test_a_refused_call_is_tried_again_when_the_service_says() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(5)
-        assert await crm.throttle("crm", log.call("a", RefusedError(4), RefusedError(0))) == "a"
-        assert log.starts == [("a", 0.0), ("a", 4.0), ("a", 4.0)]
-
-    run(main())
-
-
-def test_a_refused_call_keeps_its_place_and_its_key_waits_with_it() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(2)
-        await all_of(
-            crm.throttle("crm", log.call("a", RefusedError(4), takes=0.1)),
-            crm.throttle("crm", log.call("b", RefusedError(3))),
-            *(crm.throttle("crm", log.call(name)) for name in "cd"),
-            crm.throttle("crm", log.call("other"), account="other"),
-        )
-        assert log.starts == [
-            *(("a", 0.0), ("b", 0.0), ("other", 0.0)),
-            *(("a", 4.1), ("b", 4.1), ("c", 5.1), ("d", 5.1)),
-        ]
-
-    run(main())
-
-
-def test_a_call_that_took_long_waits_as_it_is_told_though_its_line_was_forgotten() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(5)
-        await crm.throttle("crm", log.call("a", RefusedError(4), takes=2 * SWEEP_INTERVAL))
-        assert log.starts == [("a", 0.0), ("a", 2 * SWEEP_INTERVAL + 4)]
-
-    run(main())
-
-
-def test_a_refusal_without_a_wait_slows_the_key_all_the_same() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(5)
-        await crm.throttle("crm", log.call("a", RefusedError()))
-        assert 0.5 <= log.starts[1][1] <= 1.0
-
-    run(main())
-
-
-def test_a_call_that_is_always_refused_fails_with_the_service_s_error() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(9, max_retries=2)
-        with pytest.raises(RefusedError):
-            await crm.throttle("crm", log.call("a", *(RefusedError(1) for _ in range(9))))
-        assert [start for _, start in log.starts] == [0.0, 1.0, 2.0]
-
-    run(main())
-
-
-def test_all_attempts_together_wait_no_longer_than_allowed() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(9, timeout=10, max_retries=9)
-        with pytest.raises(RefusedError):
-            await crm.throttle("crm", log.call("a", *(RefusedError(4) for _ in range(9))))
-        assert [start for _, start in log.starts] == [0.0, 4.0, 8.0]
-
-    run(main())
-
-
-def test_a_refusal_for_long_fails_at_once_and_slows_those_who_come() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(9)
-        with pytest.raises(RefusedError):
-            await crm.throttle("crm", log.call("a", RefusedError(3600)))
-        with pytest.raises(RateLimitedError) as refused:
-            await crm.throttle("crm", log.call("b"))
-        assert wait_of(refused.value) == 3600.0
-        assert len(log.starts) == 1
-
-    run(main())
-
-
-def test_other_errors_are_the_caller_s() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(9)
-        with pytest.raises(ValueError):
-            await crm.throttle("crm", log.call("a", ValueError()))
-        assert len(log.starts) == 1
-
-    run(main())
-
-
-def test_cancelled_while_refused_leaves_the_line_to_the_others() -> None:
-    async def main() -> None:
-        log, crm = Log(), limiter(1)
-        first = asyncio.create_task(crm.throttle("crm", log.call("a", RefusedError(5))))
-        second = asyncio.create_task(crm.throttle("crm", log.call("b")))
-        await asyncio.sleep(1)
-        first.cancel()
-        assert await second == "b"
-        assert log.starts == [("a", 0.0), ("b", 5.0)]
-
-    run(main())
-
-
 def test_cancelled_at_the_moment_of_being_let_go_the_next_one_goes() -> None:
     """The timer lets `b` go and `b` is cancelled before the event loop comes to it: its place is `c`'s at once."""
 
@@ -430,103 +278,5 @@ def test_a_key_is_forgotten_when_its_window_is_over_and_not_before() -> None:
         assert clock() - began == pytest.approx(6 * SWEEP_INTERVAL)
         await asyncio.sleep(5 * SWEEP_INTERVAL)
         assert crm.key_count == 0
-
-    run(main())
-
-
-def test_a_batch_answers_in_order_and_loses_nothing_to_one_bad_item() -> None:
-    async def main() -> None:
-        seen: list[Progress] = []
-
-        async def fn(item: int) -> str:
-            await asyncio.sleep(1 / item)
-            if item == 3:
-                raise ValueError
-            return str(item)
-
-        crm = limiter(10)
-        outcomes = await crm.throttle_batch("crm", range(1, 6), fn, concurrency=5, on_progress=seen.append)
-        assert [outcome.item for outcome in outcomes] == [1, 2, 3, 4, 5]
-        assert outcomes[0] == Succeeded(1, "1")
-        assert isinstance(outcomes[2], Failed)
-        assert isinstance(outcomes[2].error, ValueError)
-        assert [(progress.done, progress.total) for progress in seen] == [(done, 5) for done in range(1, 6)]
-        assert seen[-1].failed == 1
-
-    run(main())
-
-
-def test_a_batch_waits_as_long_as_it_takes_and_keeps_its_concurrency() -> None:
-    async def main() -> None:
-        under_way, most = 0, 0
-
-        async def fn(item: int) -> int:
-            nonlocal under_way, most
-            under_way += 1
-            most = max(most, under_way)
-            await asyncio.sleep(20)
-            under_way -= 1
-            return item
-
-        crm = limiter(1, timeout=1, max_queue=3)
-        outcomes = await crm.throttle_batch("crm", range(50), fn, concurrency=4)
-        assert outcomes == [Succeeded(item, item) for item in range(50)]
-        assert most == 4
-
-    run(main())
-
-
-def test_a_batch_that_is_cancelled_stops_all_it_began() -> None:
-    async def main() -> None:
-        ended = 0
-
-        async def fn(item: int) -> None:
-            nonlocal ended
-            try:
-                await asyncio.sleep(100)
-            finally:
-                ended += 1
-
-        crm = limiter(10)
-        batch = asyncio.create_task(crm.throttle_batch("crm", range(100), fn, concurrency=3))
-        await asyncio.sleep(1)
-        batch.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await batch
-        assert ended == 3
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    run(main())
-
-
-def test_an_item_that_was_cancelled_alone_does_not_lose_the_rest() -> None:
-    async def main() -> None:
-        async def fn(item: int) -> int:
-            if item == 2:
-                shared = asyncio.ensure_future(asyncio.sleep(100))
-                shared.cancel()
-                await shared
-            return item
-
-        outcomes = await limiter(10).throttle_batch("crm", range(1, 4), fn, concurrency=1)
-        assert [outcomes[0], outcomes[2]] == [Succeeded(1, 1), Succeeded(3, 3)]
-        assert isinstance(outcomes[1], Failed)
-        assert isinstance(outcomes[1].error, asyncio.CancelledError)
-
-    run(main())
-
-
-def test_a_progress_hook_that_fails_ends_the_batch() -> None:
-    async def main() -> None:
-        async def fn(item: int) -> int:
-            await asyncio.sleep(item)
-            return item
-
-        def broken(_: Progress) -> None:
-            raise RuntimeError("hook")
-
-        with pytest.raises(RuntimeError, match="hook"):
-            await limiter(10).throttle_batch("crm", range(1, 9), fn, on_progress=broken)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(main())
