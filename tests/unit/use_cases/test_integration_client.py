@@ -1,88 +1,24 @@
 """Calling a connection's service: what is sent, what is tried again, and what each failure is called."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
-from supabase_integrations.core.credentials import ApiKeyCredentials, BasicCredentials, OAuthCredentials
 from supabase_integrations.core.errors import (
     CredentialsRejectedError,
-    IntegrationPausedError,
     InvalidValueError,
     ProviderUnavailableError,
     ReauthorizationRequiredError,
     ReplyTooLargeError,
     ServiceError,
     ServiceRateLimitedError,
-    UnauthenticatedError,
 )
-from supabase_integrations.core.models import Integration, IntegrationChanges, IntegrationStatus, SealedIntegration
-from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.service_reply import ServiceReply
 from supabase_integrations.use_cases import whole_replies
-from supabase_integrations.use_cases.user_integrations import UserIntegrations
 from tests.unit.conftest import World
-from tests.unit.fakes import FakeStore
-from tests.unit.service_fakes import FakeExchange, Part, Sent, answering
-
-TOKEN = "http://127.0.0.1:9400/token"
-LOST = ProviderUnavailableError()
-
-
-def in_turn(*answers: FakeExchange | Exception) -> Callable[[Sent], FakeExchange]:
-    """Answers with one after another, and with the last for good."""
-    left = list(answers)
-
-    def respond(_: Sent) -> FakeExchange:
-        answer = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return respond
-
-
-async def connected(world: World) -> tuple[UserIntegrations, Integration]:
-    """A user with a token of the demo service that ends in an hour."""
-    user = world.user(world.caller())
-    row = await user.create(
-        "demo_crm",
-        OAuthCredentials(SecretStr("canary-access-0"), world.clock.now(), expires_at=None),
-        service_type=None,
-        config={},
-    )
-    return user, row
-
-
-async def authorized(world: World) -> tuple[UserIntegrations, Integration]:
-    """A user whose token can be renewed."""
-    user, row = await connected(world)
-    store = world.database.as_user(user.caller)
-    opened = await world.refresher.fresh(store, row.id)
-    payload = opened.payload
-    credentials = OAuthCredentials(
-        SecretStr("canary-access-0"),
-        world.clock.now(),
-        refresh_token=SecretStr("canary-refresh-0"),
-        expires_at=world.clock.now() + timedelta(hours=1),
-    )
-    replaced = type(payload)(payload.service_name, payload.tenant, credentials)
-    await world.vault.replace(store, row.id, replaced, opened.service)
-    world.clock.moment += timedelta(seconds=6)
-    return user, row
-
-
-async def with_key(world: World, service_name: str = "keyed_api") -> tuple[UserIntegrations, Integration]:
-    user = world.user(world.caller())
-    credentials = (
-        BasicCredentials("ada", SecretStr("canary-password"))
-        if service_name == "with_password"
-        else ApiKeyCredentials(SecretStr("canary-key"))
-    )
-    return user, await user.create(service_name, credentials, service_type=None, config={})
+from tests.unit.service_fakes import FakeExchange, Part, answering
+from tests.unit.use_cases.calling import LOST, TOKEN, authorized, connected, in_turn, with_key
 
 
 @pytest.fixture
@@ -300,92 +236,6 @@ async def test_a_stream_that_is_left_early_is_closed(world: World) -> None:
                 pass
 
 
-async def test_a_pause_ends_the_calls_of_an_open_client(world: World) -> None:
-    user, row = await connected(world)
-    async with user.client(row.id) as api:
-        await api.get("/x")
-        await user.update(row.id, IntegrationChanges(status=IntegrationStatus.INACTIVE))
-        with pytest.raises(IntegrationPausedError):
-            await api.get("/x")
-    assert len(world.api.sent) == 1
-
-
-async def test_what_others_change_is_seen_after_five_seconds(world: World) -> None:
-    user, row = await connected(world)
-    async with user.client(row.id) as api:
-        await api.get("/x")
-        paused = IntegrationChanges(status=IntegrationStatus.INACTIVE)
-        await world.database.as_user(user.caller).update_integration(row.id, paused)
-        await api.get("/x")
-        world.clock.moment += timedelta(seconds=5)
-        with pytest.raises(IntegrationPausedError):
-            await api.get("/x")
-
-
-async def test_many_calls_at_once_open_the_connection_once(world: World) -> None:
-    user, row = await connected(world)
-    reads = 0
-
-    class Counting(FakeStore):
-        async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
-            nonlocal reads
-            reads += 1
-            await asyncio.sleep(0.01)
-            return await super().get_sealed(integration_id)
-
-    counting = UserIntegrations(user.caller, Counting(world.database, user.caller.user_id, user.caller), user._engine)
-    async with counting.client(row.id) as api:
-        world.clock.moment += timedelta(seconds=5)
-        await asyncio.gather(*(api.get("/x") for _ in range(50)))
-    assert (reads, len(world.api.sent)) == (2, 50)
-
-
-async def test_a_reading_that_began_before_a_change_is_not_kept(world: World) -> None:
-    user, row = await connected(world)
-    began, goes_on = asyncio.Event(), asyncio.Event()
-
-    class Slow(FakeStore):
-        async def get_sealed(self, integration_id: UUID) -> SealedIntegration:
-            sealed = await super().get_sealed(integration_id)
-            began.set()
-            await goes_on.wait()
-            return sealed
-
-    slow = UserIntegrations(user.caller, Slow(world.database, user.caller.user_id, user.caller), user._engine)
-    opening = asyncio.create_task(slow.client(row.id).__aenter__())
-    await began.wait()
-    await user.update(row.id, IntegrationChanges(status=IntegrationStatus.INACTIVE))
-    goes_on.set()
-    api = await opening
-    with pytest.raises(IntegrationPausedError):
-        await api.get("/x")
-    assert world.api.sent == []
-
-
-async def test_what_was_opened_for_one_caller_is_not_for_another(world: World) -> None:
-    """Another token of the same user opens the row anew, too."""
-    user, row = await connected(world)
-    async with user.client(row.id) as api:
-        await api.get("/x")
-    world.database.outages = 1
-    again = world.user(world.caller(user.caller.user_id))
-    other = world.user(type(user.caller)(user.caller.user_id, SecretStr("canary-other"), user.caller.expires_at))
-    async with again.client(row.id) as api:
-        await api.get("/x")
-    assert world.database.outages == 1
-    with pytest.raises(Exception, match="database cannot be reached"):
-        async with other.client(row.id):
-            pass
-
-
-async def test_an_ended_session_opens_no_client(world: World) -> None:
-    user, row = await connected(world)
-    world.sessions.error = UnauthenticatedError("session_ended", "Ended.")
-    with pytest.raises(UnauthenticatedError):
-        async with user.client(row.id):
-            pass
-
-
 async def test_each_call_is_told_to_the_log(world: World) -> None:
     user, row = await connected(world)
     world.api.respond = in_turn(LOST, answering(404))
@@ -398,11 +248,3 @@ async def test_each_call_is_told_to_the_log(world: World) -> None:
     assert (second.service_name, second.integration_id, second.method) == ("demo_crm", row.id, "GET")
     assert second.path_template == "/contacts/{…}"
     assert "canary" not in f"{first!r}{second!r}{world.api.sent[0].request!r}"
-
-
-async def test_a_closed_client_makes_no_calls(world: World) -> None:
-    user, row = await connected(world)
-    async with user.client(row.id) as api:
-        pass
-    with pytest.raises(RuntimeError):
-        await api.get("/x")
