@@ -17,6 +17,7 @@ from supabase_integrations.use_cases.sync import SyncOutcome
 from supabase_integrations.worker_integrations import WorkerConfiguration, WorkerIntegrations, open_worker_integrations
 from tests import canaries
 from tests.scripted_service import ScriptedService
+from tests.sync.contacts import ContactBook, people
 from tests.worker.conftest import (
     catalogue,
     cluster,
@@ -134,3 +135,11 @@ async def door(syncing: Syncing) -> AsyncIterator[Door]:
     """Opened in this process."""
     async with open_worker_integrations(WorkerConfiguration.from_environment(syncing.environment)) as system:
         yield Door(system)
+
+
+@pytest.fixture
+def book(service: ScriptedService) -> ContactBook:
+    """1,203 contacts in pages of 50."""
+    book = ContactBook(people(1203))
+    service.scripts["/api/contacts"] = book
+    return book
