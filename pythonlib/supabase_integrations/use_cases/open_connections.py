@@ -65,8 +65,13 @@ class OpenConnection:
 
     @property
     def account(self) -> str:
-        """Whom the service counts the calls for: the account, or this connection where nobody knows the account."""
-        return self.integration.external_account_id or str(self.integration.id)
+        """Whom the service counts the calls for: the account, or this connection where the service has not said that
+        the account is its owner's. A key may be for any account that its owner names, and a tenant's host may name any.
+        """
+        name = self.integration.external_account_id
+        if not name or not isinstance(self.opened.payload.credentials, OAuthCredentials):
+            return str(self.integration.id)
+        return name if self.tenant in ("", name) else f"{self.tenant} {name}"
 
 
 class OpenConnections:

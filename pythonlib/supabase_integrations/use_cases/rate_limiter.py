@@ -180,9 +180,13 @@ class RateLimiter:
         """The same for all accounts of a service. Raises UnknownServiceError."""
         self._lines(service).penalise(_seconds(wait) or 0.0)
 
-    def observe(self, service: str, account: str, headers: Headers) -> None:
-        """Slow down as the headers of a reply ask, by lower-case name. Raises UnknownServiceError."""
+    def observe(self, service: str, account: str, headers: Headers, *, speaks_for_all: bool = True) -> None:
+        """Slow down as the headers of a reply ask, by lower-case name; only this account, unless who replied
+        `speaks_for_all` of them. Raises UnknownServiceError.
+        """
         for slowdown in slowdowns(headers, account=account, now=datetime.now(UTC)):
+            if not speaks_for_all and slowdown.account != account:
+                continue
             if slowdown.account is None:
                 self.penalise_service(service, slowdown.wait)
             else:

@@ -119,7 +119,9 @@ class ServiceCalls:
             logged(None, error.code)
             raise
         logged(exchange.status, None)
-        self.limiter.observe(service.name, connection.account, dict(exchange.headers))
+        # A tenant's host may be anybody's, and then says nothing about the accounts of others.
+        speaks_for_all = not service.tenant_param
+        self.limiter.observe(service.name, connection.account, dict(exchange.headers), speaks_for_all=speaks_for_all)
         return Answer(exchange, connection, shown.secrets)
 
 

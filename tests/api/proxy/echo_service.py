@@ -198,7 +198,7 @@ def application(service: EchoService) -> web.Application:  # noqa: PLR0915 - a l
         ("/api/slow", slow),
         ("/api/events", events),
         ("/api/cut", cut),
-        ("/api/written", written),
+        ("/api/written{rest:.*}", written),
         ("/{anything:.*}", everything),
     ):
         app.router.add_route("*", path, handler)
