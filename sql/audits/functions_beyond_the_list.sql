@@ -21,7 +21,7 @@ with written (object, definition) as (
         (
             'integrations_private.claim_due_refreshes(integer,uuid)',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp, enable_bitmapscan=off returns
-            TABLE(user_id uuid, id uuid) 8f4dd2fbcc5d8fdc9d0d6f8deb358612'
+            TABLE(user_id uuid, id uuid) f00d8e9d0010f4d2d2287aee9feba439'
         ),
         (
             'integrations_private.claim_due_syncs(integer,uuid)',
@@ -56,7 +56,7 @@ with written (object, definition) as (
         (
             'integrations_private.guard_refresh_lease()',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
-            2404a834e1b069671d94970b6b3a6dfa'
+            0dd5eb9ab12d3714371044b619ff4747'
         ),
         (
             'integrations_private.guard_sync_cursor()',

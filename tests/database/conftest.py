@@ -28,6 +28,11 @@ async def template(cluster: Cluster) -> str:
     """A hosted-like database with our migrations in it; never connected to again, so that it can be cloned."""
     name = await cluster.create_hosted("template")
     await cluster.push(name)
+    # Leases are given to nobody else for 15 seconds after the server's start.
+    async with await psycopg.AsyncConnection.connect(cluster.url(name), autocommit=True) as connection:
+        await connection.execute(
+            "select pg_sleep_until(pg_postmaster_start_time() + interval '15 seconds')", prepare=False
+        )
     return name
 
 

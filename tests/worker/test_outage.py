@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from supabase_integrations.core.catalogue import Catalogue
@@ -63,3 +64,36 @@ async def test_an_outage_under_renewals_is_waited_out(
             assert await worker.ended() == 0
         finally:
             workers.end()
+
+
+async def test_leases_that_ended_during_an_outage_are_kept_for_a_moment_after_it(
+    tmp_path: Path, encryption: Encryption
+) -> None:
+    """Whoever held them tries every few seconds to store what its journal has; a worker elsewhere must not be first."""
+    async with running_database(tmp_path, THROW_AWAY) as database:
+        await connect(database, encryption, 3)
+        await database.outage(0.0)
+        started_at = asyncio.get_running_loop().time()
+        async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as fate:
+            await fate.execute("update public.integrations set refresh_lease_owner = gen_random_uuid()")
+            await fate.execute("set session_replication_role = replica")
+            await fate.execute(
+                "update public.integrations"
+                " set refresh_lease_until = now() - interval '1 hour', next_refresh_at = now() - interval '1 hour'"
+            )
+            await fate.execute("set session_replication_role = origin")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await fate.execute("update public.integrations set refresh_lease_owner = gen_random_uuid()")
+            assert await claimed(fate) == 0
+            await asyncio.sleep(16 - (asyncio.get_running_loop().time() - started_at))
+            assert await claimed(fate) == 3
+
+
+async def claimed(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> object:
+    """How many rows a worker gets."""
+    cursor = await connection.execute(
+        "select count(*) from integrations_private.claim_due_refreshes(10, gen_random_uuid())"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]

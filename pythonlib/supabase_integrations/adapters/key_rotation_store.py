@@ -20,11 +20,13 @@ _PATIENCE: Final = "interval '30 seconds'"
 """After the end of a lease that was not given back: twice what the database asks of others, for who takes the row over
 before has a journal to look into, or a token to renew that cannot wait.
 """
+_HELD_UNTIL: Final = "greatest(i.refresh_lease_until, pg_postmaster_start_time())"
+"""As the database counts it: a journal cannot be written from while the server is away."""
 
 _READ: Final = f"""
     select to_json(r) from (
         select
-            i.*, coalesce(i.refresh_lease_until > now() - {_PATIENCE}, false) as is_held,
+            i.*, coalesce({_HELD_UNTIL} > now() - {_PATIENCE}, false) as is_held,
             i.refresh_lease_until is not null as was_abandoned
         from (
             select
@@ -59,7 +61,7 @@ _LEASE: Final = f"""
                 and i.id = w.id
                 and i.credential_version = w.version
                 and i.next_refresh_at is not distinct from w.due
-                and (i.refresh_lease_until is null or i.refresh_lease_until <= now() - {_PATIENCE})
+                and (i.refresh_lease_until is null or {_HELD_UNTIL} <= now() - {_PATIENCE})
             for no key update skip locked
         ) as c
     )
