@@ -82,7 +82,7 @@ def dropped_parameters(service: ServiceDefinition) -> frozenset[str]:
 
 def parameter_name(name: str) -> str:
     """A parameter's name as the most forgiving server reads it: `METHOD[]` and ` method` are `method`."""
-    return name.strip().partition("[")[0].casefold().replace(".", "_").replace(" ", "_")
+    return name.partition("\0")[0].strip().partition("[")[0].casefold().replace(".", "_").replace(" ", "_")
 
 
 def same_origin(one: SplitResult, other: SplitResult) -> bool:

@@ -30,12 +30,13 @@ _OF_THE_CALLER: Final = frozenset(
 )
 _READ_TWICE: Final = frozenset(
     {
-        *("x-http-method-override", "x-http-method", "x-method-override", "x-method", "x-original-url"),
-        *("x-rewrite-url", "x-original-host", "x-host", "x-forwarded", "x-override-url", "x-original-method"),
-        *("accept-charset", "range", "if-range", "want-digest", "want-content-digest", "want-repr-digest"),
+        *("x-original-url", "x-original-uri", "x-rewrite-url", "x-original-host", "x-host", "x-forwarded", "proxy"),
+        *("a-im", "accept-charset", "range", "if-range", "want-digest", "want-content-digest", "want-repr-digest"),
     }
 )
 """What makes of a request another one than was allowed. Parts of a reply and other charsets would hide a secret."""
+_OVERRIDE: Final = re.compile(r"method|override|-verb$")
+"""One meaning in too many spellings to list: `X-HTTP-Method-Override`, `Method-Override`, `X-HTTP-Verb`."""
 _PREFIXES: Final = (
     *("x-forwarded-", "x-envoy-", "x-amzn-", "x-vercel-", "x-supabase-", "x-middleware-", "x-nf-", "x-arr-"),
     *(
@@ -107,4 +108,5 @@ def shown_headers(headers: HeaderPairs, service: ServiceDefinition) -> list[tupl
 
 
 def _never_sent(name: str) -> bool:
-    return name in HOP_BY_HOP or name in _FRAMING or name in _OF_THE_CALLER or name in _READ_TWICE
+    listed = name in HOP_BY_HOP or name in _FRAMING or name in _OF_THE_CALLER or name in _READ_TWICE
+    return listed or _OVERRIDE.search(name) is not None

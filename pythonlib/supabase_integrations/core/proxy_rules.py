@@ -1,5 +1,6 @@
 """Which calls the proxy passes on: methods and paths by service, from the catalogue and from the operator."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Self
 
@@ -10,12 +11,11 @@ from .proxy_rule import METHODS, ProxyRule
 from .service import ServiceDefinition
 
 _VERBS: Final = frozenset({*METHODS, "OPTIONS", "TRACE", "CONNECT", "MERGE", "PURGE", "COPY", "MOVE", "LINK", "UNLINK"})
-_OVERRIDES: Final = frozenset(
-    {
-        *("_method", "_httpmethod", "httpmethod", "http_method", "x-http-method-override", "x-http-method"),
-        *("x-method-override", "x_http_method_override", "x_method_override", "method_override", "method-override"),
-    }
+_OVERRIDES: Final = re.compile(
+    r"x?(?:http)?(?:method|verb)override|x?http(?:method|verb)|override(?:http)?method|xmethod"
 )
+"""A parameter's letters that mean a method, however they are joined."""
+_NO_LETTER: Final = re.compile(r"[^a-z]")
 
 
 class ProxyRules:
@@ -51,4 +51,7 @@ class ProxyRules:
 def overrides_method(name: str, value: str) -> bool:
     """Whether a parameter makes some servers take a request for one of another method."""
     meant = parameter_name(name)
-    return meant in _OVERRIDES or (meant == "method" and value.strip().upper() in _VERBS)
+    if meant == "method":
+        return value.strip().upper() in _VERBS
+    letters = _NO_LETTER.sub("", meant)
+    return letters == "method" or _OVERRIDES.fullmatch(letters) is not None

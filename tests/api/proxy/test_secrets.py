@@ -155,6 +155,11 @@ async def test_who_the_caller_is_stays_here(ada: Person, connect: Connect, echo:
         "x-http-method-override": "DELETE",
         "x_http_method_override": "DELETE",
         "x-method-override": "DELETE",
+        "method-override": "DELETE",
+        "x-http-verb": "DELETE",
+        "x-original-uri": "/admin",
+        "proxy": "http://evil.example",
+        "a-im": "range",
         "x-original-url": "/admin",
         "x-request-id": "canary-request-id",
     }
