@@ -16,6 +16,8 @@ from ..core.errors import RateLimitedError
 CALLS: Final = 25
 """A quarter of the connections to one host. A page that asks for more at once has the rest wait."""
 WAIT: Final = timedelta(seconds=30)
+WAITING: Final = 200
+"""Calls of one user that may wait: each holds a connection to this server, which are everybody's too."""
 
 
 @dataclass(slots=True)
@@ -28,9 +30,10 @@ class _Share:
 class UserShares:
     """Gives out the places."""
 
-    def __init__(self, calls: int = CALLS, wait: timedelta = WAIT) -> None:
+    def __init__(self, calls: int = CALLS, wait: timedelta = WAIT, waiting: int = WAITING) -> None:
         self._calls = calls
         self._wait = wait
+        self._most = calls + waiting
         self._shares: dict[UUID, _Share] = {}
 
     def __len__(self) -> int:
@@ -39,8 +42,12 @@ class UserShares:
 
     @asynccontextmanager
     async def place(self, user_id: UUID) -> AsyncIterator[None]:
-        """A place for as long as the block lasts. Raises RateLimitedError where none becomes free in time."""
+        """A place for as long as the block lasts. Raises RateLimitedError where none becomes free in time, or too many
+        calls wait for one.
+        """
         share = self._shares.setdefault(user_id, _Share(asyncio.Semaphore(self._calls)))
+        if share.calls >= self._most:
+            raise RateLimitedError(timedelta(seconds=1))
         share.calls += 1
         try:
             await self._acquire(share.places)

@@ -41,3 +41,20 @@ async def test_the_next_call_goes_when_one_ends() -> None:
         calls[0].cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     assert (began, len(shares)) == ([1, 2], 0)
+
+
+async def test_only_so_many_wait() -> None:
+    shares = UserShares(calls=1, waiting=1)
+
+    async def call() -> None:
+        async with shares.place(ADA):
+            pass
+
+    async with shares.place(ADA):
+        waiting = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        with pytest.raises(RateLimitedError):
+            async with asyncio.timeout(1):
+                await call()
+    await waiting
+    assert len(shares) == 0
