@@ -26,7 +26,7 @@ _HELD_UNTIL: Final = "greatest(i.refresh_lease_until, pg_postmaster_start_time()
 _READ: Final = f"""
     select to_json(r) from (
         select
-            i.*, coalesce({_HELD_UNTIL} > now() - {_PATIENCE}, false) as is_held,
+            i.*, i.refresh_lease_until is not null and {_HELD_UNTIL} > now() - {_PATIENCE} as is_held,
             i.refresh_lease_until is not null as was_abandoned
         from (
             select
