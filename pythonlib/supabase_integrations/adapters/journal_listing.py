@@ -41,11 +41,7 @@ class JournalListing:
             files = list(self._directory.iterdir())
         except FileNotFoundError:
             return {}
-        return {
-            place: key_id
-            for file in files
-            if (place := place_of_file(file.name)) and (key_id := _key_id(file))
-        }
+        return {place: key_id for file in files if (place := place_of_file(file.name)) and (key_id := _key_id(file))}
 
 
 def _key_id(path: Path) -> str | None:

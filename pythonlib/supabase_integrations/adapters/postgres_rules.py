@@ -73,7 +73,9 @@ _UNAVAILABLE: Final = ("08", "25006", "40", "53", "57")
 """Class 08 is the connection, 25006 a server that only reads (after a failover), 40 a rollback that may succeed next
 time, 53 and 57 the server's state.
 """
-_COLUMN_RULE: Final = re.compile(r"(?:integrations|oauth_states|seen_states|sync_cursors|synced_records)_([a-z_]+)_check")
+_COLUMN_RULE: Final = re.compile(
+    r"(?:integrations|oauth_states|seen_states|sync_cursors|synced_records)_([a-z_]+)_check"
+)
 
 
 def names_rules(code: str) -> bool:
