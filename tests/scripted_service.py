@@ -114,8 +114,13 @@ def running_service(port: int) -> Iterator[ScriptedService]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        # The base class's 5 is less than a worker opens at once: the rest would wait for retransmissions, and a request
+        # may then arrive when nobody waits for its answer any more.
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
