@@ -26,8 +26,6 @@ CONNECTIONS: Final = 5
 sql/operations/worker_login.sql grants, and 5 send more statements than one process can make use of.
 """
 ROLE: Final = "integrations_worker"
-MAX_USERS: Final = 500
-"""What one transaction may declare; the database refuses more."""
 
 _STATEMENT_SECONDS: Final = 40.0
 """For a connection and the statement together: longer than the role's statement_timeout, for servers that do not answer
@@ -131,7 +129,7 @@ class WorkerPool:
 
 
 def declaration(users: Iterable[UUID]) -> str:
-    """How a transaction declares these users; at most 500."""
+    """How a transaction declares these users; the database refuses more than 500."""
     return "{" + ",".join(map(str, users)) + "}"
 
 

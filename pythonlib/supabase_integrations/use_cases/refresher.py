@@ -143,7 +143,7 @@ class Refresher:
             await self._journal.remove(entry)
             return True
         opened = OpenIntegration(leased.integration, entry.payload, service)
-        await self._renewal.replay(store, opened, owner, entry)
+        await self._renewal.store_kept(store, opened, owner, entry)
         return True
 
     async def drain(self) -> None:

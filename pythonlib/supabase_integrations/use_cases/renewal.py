@@ -102,7 +102,7 @@ class Renewal:
             self._log.skipped(row, error.code)
             raise
         if kept is not None:
-            return await self._store_kept(store, leased, owner, kept)
+            return await self.store_kept(store, leased, owner, kept)
         written = await self._store(store, leased, owner, payload)
         self._log.refreshed(written, reason=reason, seconds=self._since(started_at))
         return replace(leased, integration=written, payload=payload)
@@ -159,17 +159,14 @@ class Renewal:
             return False
         return True
 
-    async def _store_kept(
+    async def store_kept(
         self, store: CredentialStore, leased: OpenIntegration, owner: UUID, entry: JournalEntry
     ) -> OpenIntegration:
+        """Store a reply that a journal kept into a row that `owner` has leased. Raises as `renew` does."""
         written = await self._vault.write(store, leased.integration, entry.payload, leased.service, lease_owner=owner)
         await self._journal.remove(entry)
         self._log.replayed(written)
         return replace(leased, integration=written, payload=entry.payload)
-
-    async def replay(self, store: CredentialStore, leased: OpenIntegration, owner: UUID, entry: JournalEntry) -> None:
-        """Store a kept reply into a row that `owner` has leased. Raises as `renew` does."""
-        await self._store_kept(store, leased, owner, entry)
 
     def _since(self, moment: datetime) -> float:
         return (self._clock.now() - moment).total_seconds()
