@@ -21,6 +21,7 @@ from ..core.keyring import Keyring
 from ..core.models import IntegrationRef
 from ..core.service import ServiceDefinition
 from ..port import Clock, KeptReplies, KeyRotationDatabase
+from ..uninterrupted import uninterrupted
 
 LISTED: Final = 200
 """How many unreadable rows are named; the rest is counted."""
@@ -143,13 +144,21 @@ class KeyRotation:
                     resealed.append(sealed)
                 case UnreadableRow() as closed:
                     unreadable.append(closed)
-        written = await self._database.write_resealed(resealed, uuid4()) if resealed else 0
+        written = 0
+        if resealed:
+            # Between the leases and the end of the write a cancellation would leave rows leased, and nobody would
+            # touch them for a minute and a half.
+            written = await uninterrupted(self._write(resealed, report, progress))
         for closed in unreadable:
             report.add_unreadable(closed)
-        report.resealed += written
         report.held += len(page.rows) - len(unreadable) - written
-        progress(written)
         return page.position
+
+    async def _write(self, resealed: Sequence[ResealedRow], report: RotationReport, progress: Progress) -> int:
+        written = await self._database.write_resealed(resealed, uuid4())
+        report.resealed += written
+        progress(written)
+        return written
 
     async def _free(self, page: RotatingPage) -> set[IntegrationRef]:
         """The rows that nobody holds and that no journal of this machine has something for.

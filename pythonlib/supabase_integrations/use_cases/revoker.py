@@ -36,6 +36,7 @@ from ..core.oauth_messages import OAuthClient
 from ..core.revocation import Revocation, RevocationOutcome, read_revocation_reply, revocation_request
 from ..core.service import ServiceDefinition
 from ..port import Clock, Journal, ProviderHttp, UserStore
+from ..uninterrupted import uninterrupted
 from .credential_vault import CredentialVault, tenant_of
 from .refresher import Refresher
 
@@ -90,6 +91,10 @@ class Revoker:
         async with _within(self._patience):
             await self._renew_ended(store, await store.get_sealed(integration_id))
         left = started + self._patience - asyncio.get_running_loop().time()
+        # Once the service has ended the tokens, a caller that goes away must not leave them in the row.
+        return await uninterrupted(self._revoke_leased(store, integration_id, left))
+
+    async def _revoke_leased(self, store: UserStore, integration_id: UUID, left: float) -> Revocation:
         owner = uuid4()
         leased = await self._vault.lease(store, integration_id, owner)
         try:
@@ -109,7 +114,11 @@ class Revoker:
 
         Raises IntegrationNotFoundError, and StoreUnavailableError where nothing can be deleted either.
         """
-        before, owner = await store.get_sealed(integration_id), uuid4()
+        before = await store.get_sealed(integration_id)
+        await uninterrupted(self._end_and_delete(store, before))
+
+    async def _end_and_delete(self, store: UserStore, before: SealedIntegration) -> None:
+        integration_id, owner = before.integration.id, uuid4()
         leased, outcome = await self._attempt(store, before, owner)
         try:
             if leased is None:

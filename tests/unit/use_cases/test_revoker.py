@@ -114,6 +114,36 @@ async def test_where_nothing_can_be_told_the_row_is_emptied_and_says_so(world: W
     assert (left.status, left.last_error_code, envelope) == (IntegrationStatus.REVOKED, UNSUPPORTED, None)
 
 
+@pytest.mark.parametrize("ending", ["revoke_token", "delete"])
+async def test_a_caller_who_goes_away_leaves_no_ended_tokens_behind(world: World, ending: str) -> None:
+    """Cancelled between the service's answer and the write, which would leave a row that looks connected."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+    send = world.service.send
+
+    async def slow_send(request: HttpRequest) -> HttpReply:
+        reply = await send(request)
+        is_asked.set()
+        await may_answer.wait()
+        return reply
+
+    world.service.send = slow_send  # type: ignore[method-assign]
+    impatient = asyncio.create_task(getattr(world.user(caller), ending)(row.id))
+    await is_asked.wait()
+    impatient.cancel()
+    may_answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    assert len(world.service.asked(DEMO_REVOCATION)) == 1
+    left = world.database.rows.get((row.user_id, row.id))
+    if ending == "delete":
+        assert left is None
+    else:
+        assert left is not None
+        assert (left.integration.status, left.envelope) == (IntegrationStatus.REVOKED, None)
+
+
 REFUSALS = [
     (HttpReply(503, {"retry-after": "7"}), ProviderUnavailableError),
     (HttpReply(429), ProviderUnavailableError),
