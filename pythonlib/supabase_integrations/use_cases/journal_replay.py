@@ -132,7 +132,7 @@ class _Round:
     async def _replay(self, entry: JournalEntry, store: CredentialStore) -> None:
         outages, self._outages = self._outages, 0
         try:
-            self.settled += await self._refresher.replay(store, entry)
+            await self._refresher.replay(store, entry)
         except StoreUnavailableError as error:
             self._outages = outages + 1
             self._log.left(entry, error.code)
@@ -142,6 +142,8 @@ class _Round:
                 self.busy.append(entry)
         except Exception as error:  # whatever it is, it is this entry's, and others can still be stored
             self._log.left(entry, type(error).__name__)
+        else:
+            self.settled += 1
 
 
 def _key(entry: JournalEntry) -> tuple[IntegrationRef, int]:

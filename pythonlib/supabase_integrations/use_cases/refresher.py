@@ -120,8 +120,8 @@ class Refresher:
         except IntegrationError:
             return
 
-    async def replay(self, store: CredentialStore, entry: JournalEntry) -> bool:
-        """Store a reply that a journal kept, if its row is still as it was; whether nothing is left to do for it.
+    async def replay(self, store: CredentialStore, entry: JournalEntry) -> None:
+        """Store a reply that a journal kept, or remove it where its row is no longer as it was.
 
         Raises what a store raises; the entry is kept then.
         """
@@ -129,10 +129,10 @@ class Refresher:
             sealed = await store.get_sealed(entry.ref.id)
         except IntegrationNotFoundError:
             await self._journal.remove(entry)
-            return True
+            return
         if sealed.integration.credential_version != entry.seen_version:
             await self._journal.remove(entry)
-            return True
+            return
         service = self._catalogue.get(sealed.integration.service_name)
         owner = entry.lease_owner
         if sealed.integration.refresh_lease_owner != owner:
@@ -141,10 +141,9 @@ class Refresher:
         if leased.integration.credential_version != entry.seen_version:
             await store.release_lease(entry.ref.id, owner)
             await self._journal.remove(entry)
-            return True
+            return
         opened = OpenIntegration(leased.integration, entry.payload, service)
         await self._renewal.store_kept(store, opened, owner, entry)
-        return True
 
     async def drain(self) -> None:
         """Wait for the renewals that have begun."""
