@@ -225,7 +225,7 @@ class Journal(Protocol):
     async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
         """The reply that was kept for a row at a version, if there is one and it opens.
 
-        Raises JournalUnavailableError where the disk cannot tell.
+        Raises JournalUnavailableError where the disk cannot tell, UnknownKeyError where a key is missing here.
         """
         ...
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 
+from supabase_integrations.core.encryption_errors import UnknownKeyError
 from supabase_integrations.core.errors import (
     DuplicateIntegrationError,
     IntegrationBusyError,
@@ -328,6 +329,8 @@ class FakeJournal:
     room: bool = True
     is_broken: bool = False
     is_unreadable: bool = False
+    unknown_key: str | None = None
+    """What the kept replies are sealed under, where that is no key of this process's."""
     written: list[JournalEntry] = field(default_factory=list)
 
     async def has_room(self) -> bool:
@@ -342,6 +345,8 @@ class FakeJournal:
     async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
         if self.is_unreadable:
             raise JournalUnavailableError
+        if self.unknown_key and (ref, seen_version) in self.kept:
+            raise UnknownKeyError(self.unknown_key)
         return self.kept.get((ref, seen_version))
 
     async def remove(self, entry: JournalEntry) -> None:

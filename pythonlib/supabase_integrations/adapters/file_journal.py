@@ -5,24 +5,29 @@ changed, or made up by somebody without the key, does not open.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias, TypeVar
-from uuid import UUID
+from typing import Final, TypeAlias, TypeVar
 
 import orjson
 
 from ..core.encryption import Encryption
-from ..core.encryption_errors import DecryptionError, UnexpectedContentError, UnsealableValueError
+from ..core.encryption_errors import (
+    DecryptionError,
+    MalformedEnvelopeError,
+    UnexpectedContentError,
+    UnknownKeyError,
+    UnsealableValueError,
+)
 from ..core.errors import JournalUnavailableError
 from ..core.journal_entry import JournalEntry, entry_from_json, entry_to_json, place_of
 from ..core.models import IntegrationRef
 from ..core.plaintext import MAX_LENGTH, from_object
 from ..port import Clock, JournalLog
+from .journal_place import KEY_ID_BYTES, Place, is_blank, place_of_file
 from .private_directory import PrivateDirectory
 
 MAX_FILES: Final = 10_000
@@ -39,30 +44,8 @@ _THREADS: Final = 32
 """Writes under way at once. Each waits for the disk twice: where a wait is 40 ms, 300 a second pass, and half as many
 with half the threads.
 """
-_HEX: Final = "[0-9a-f]"
-_UUID: Final = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
-_NAME: Final = re.compile(rf"({_UUID})\.({_UUID})\.([1-9][0-9]{{0,18}})\.reply")
-
 _T = TypeVar("_T")
 _Result: TypeAlias = JournalEntry | str
-
-
-class Place(NamedTuple):
-    """A row at a version: what a reply is for, and what its file is named after."""
-
-    ref: IntegrationRef
-    seen_version: int
-
-    @property
-    def file_name(self) -> str:
-        """The one name that its file has."""
-        return f"{self.ref.user_id}.{self.ref.id}.{self.seen_version}.reply"
-
-
-def place_of_file(name: str) -> Place | None:
-    """What a file's name says it is for; None for one that is not a reply's."""
-    match = _NAME.fullmatch(name)
-    return Place(IntegrationRef(UUID(match[1]), UUID(match[2])), int(match[3])) if match else None
 
 
 def check_state_dir(state_dir: Path) -> None:
@@ -134,11 +117,18 @@ class FileJournal:
     async def find(self, ref: IntegrationRef, seen_version: int) -> JournalEntry | None:
         """The reply that was kept for a row at a version, if there is one and it opens.
 
-        Raises JournalUnavailableError where the disk cannot tell: asking the service instead could spend a token twice.
+        Raises JournalUnavailableError where the disk cannot tell, and UnknownKeyError where there is one that another
+        key would open: asking the service instead could spend a token twice.
         """
         place = Place(ref, seen_version)
         content = await self._in_thread(lambda: self._directory.read(place.file_name, _MAX_FILE))
-        return None if content is None else self._reported(place, self._open(place, content))
+        if content is None:
+            return None
+        result = self._open(place, content)
+        entry = self._reported(place, result)
+        if result == UnknownKeyError.code:
+            raise UnknownKeyError(content[:KEY_ID_BYTES].hex())
+        return entry
 
     async def remove(self, entry: JournalEntry) -> None:
         """Forget a reply. One that stays because the disk fails does no harm: its version has passed."""
@@ -208,6 +198,8 @@ class FileJournal:
 
     def _open(self, place: Place, content: bytes) -> _Result:
         """The entry, or the code that says why it does not open. Nothing is raised that could hold what was opened."""
+        if is_blank(content):
+            return MalformedEnvelopeError.code
         try:
             opened = orjson.loads(self._encryption.open_bytes(content, place_of(place.ref, place.seen_version)))
             return entry_from_json(opened, place.ref, place.seen_version)

@@ -11,10 +11,7 @@ from pathlib import Path
 
 from ..core.errors import ConfigurationError
 from ..core.models import IntegrationRef
-from .file_journal import place_of_file
-
-_KEY_ID_BYTES = 4
-"""What `Encryption.seal_bytes` begins with."""
+from .journal_place import KEY_ID_BYTES, place_of_file
 
 
 class JournalListing:
@@ -52,6 +49,6 @@ def _key_id(path: Path) -> str | None:
         # Without O_NONBLOCK, a FIFO that was put there meanwhile would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            begin = file.read(_KEY_ID_BYTES)
-        return begin.hex() if len(begin) == _KEY_ID_BYTES else None
+            begin = file.read(KEY_ID_BYTES)
+        return begin.hex() if len(begin) == KEY_ID_BYTES else None
     return None

@@ -80,8 +80,9 @@ class Renewal:
         """The row with new credentials; or what went wrong, recorded, and the lease ended.
 
         Raises what a token endpoint's reply may mean, ReauthorizationRequiredError, JournalUnavailableError,
-        IntegrationBusyError and StoreUnavailableError. After the last two the lease stands until it ends by itself:
-        the journal may have what nobody else has.
+        UnknownKeyError (the journal has a reply that no key here opens, and nobody is asked), IntegrationBusyError and
+        StoreUnavailableError. After the last two the lease stands until it ends by itself: the journal may have what
+        nobody else has.
         """
         row, started_at = leased.integration, self._clock.now()
         try:
@@ -129,7 +130,7 @@ class Renewal:
             self._refused.refused(service, tenant, user_id, self._clock.now())
             raise
         self._refused.accepted(service, tenant)
-        return replace(leased.payload, credentials=renewed(old, new.credentials))
+        return replace(leased.payload, credentials=renewed(old, new.credentials, service))
 
     async def _store(
         self, store: CredentialStore, leased: OpenIntegration, owner: UUID, payload: CredentialPayload

@@ -1,4 +1,8 @@
-"""Somebody who can write to the journal's directory, and has no key, changes no row and stops nobody."""
+"""Somebody who can write to the journal's directory, and has no key, changes no row.
+
+They stop nobody either, but by what says of a row's very version that another key would open it: with that the journal
+waits for the key, as it must where one was dropped too early.
+"""
 
 import asyncio
 import os
@@ -14,6 +18,7 @@ import pytest
 from supabase_integrations.adapters.file_journal import FileJournal
 from supabase_integrations.core.associated_data import AssociatedData, Purpose
 from supabase_integrations.core.encryption import Encryption
+from supabase_integrations.core.encryption_errors import UnknownKeyError
 from supabase_integrations.core.journal_entry import JournalEntry, entry_to_json, place_of
 from supabase_integrations.core.keyring import Keyring
 from supabase_integrations.core.models import IntegrationRef
@@ -72,7 +77,6 @@ async def test_two_users_replies_that_change_places_open_for_neither(disk: Disk,
         pytest.param(lambda content: content[:31], "truncated_envelope", id="31 bytes"),
         pytest.param(lambda content: content[:-1], "decryption_failed", id="a byte short"),
         pytest.param(lambda content: content + b"\0", "decryption_failed", id="a byte long"),
-        pytest.param(lambda content: bytes([content[0] ^ 1]) + content[1:], "unknown_encryption_key", id="key id"),
         pytest.param(
             lambda content: content[:4] + bytes([content[4] ^ 1]) + content[5:], "decryption_failed", id="nonce"
         ),
@@ -80,7 +84,10 @@ async def test_two_users_replies_that_change_places_open_for_neither(disk: Disk,
             lambda content: content[:99] + bytes([content[99] ^ 128]) + content[100:], "decryption_failed", id="text"
         ),
         pytest.param(lambda content: content[:-1] + bytes([content[-1] ^ 1]), "decryption_failed", id="tag"),
-        pytest.param(lambda _: b'{"payload":{}}' * 9, "unknown_encryption_key", id="in the clear"),
+        pytest.param(lambda content: bytes(len(content)), "malformed_envelope", id="lost in a crash"),
+        pytest.param(
+            lambda content: bytes(32) + content[32:], "malformed_envelope", id="its beginning lost in a crash"
+        ),
     ],
 )
 async def test_a_changed_reply_does_not_open(
@@ -95,6 +102,39 @@ async def test_a_changed_reply_does_not_open(
     assert await found(journal, ENTRY) is None
     assert disk.told.lines == [("unreadable", str(ROW), "7", code)]
     assert disk.files() == [path]
+
+
+@pytest.mark.parametrize(
+    ("change", "key_id"),
+    [
+        pytest.param(lambda content: b"\x0d\xdb\xa1\x1d" + content[4:], "0ddba11d", id="another key id"),
+        pytest.param(lambda _: b'{"payload":{}}' * 9, "7b227061", id="in the clear"),
+        pytest.param(lambda _: b"\x0d\xdb\xa1\x1d".ljust(32, b"\0"), "0ddba11d", id="no more than a key id"),
+    ],
+)
+async def test_a_reply_that_names_a_key_which_is_not_here_stops_its_row_at_its_version_alone(
+    disk: Disk, journal: FileJournal, change: Callable[[bytes], bytes], key_id: str
+) -> None:
+    """It may hold the only token that lives. Whoever puts such a file there could as well fill the disk."""
+    other, later = another(), replace(ENTRY, seen_version=ENTRY.seen_version + 1)
+    for entry in (ENTRY, other):
+        await journal.write(entry)
+    path = disk.journal / name_of(ENTRY)
+    path.write_bytes(change(path.read_bytes()))
+
+    for _ in range(2):
+        with pytest.raises(UnknownKeyError) as refused:
+            await found(journal, ENTRY)
+        assert refused.value.key_id == key_id
+    assert refused.value.__context__ is None
+    assert await found(journal, other) == other
+    assert await found(journal, later) is None
+    assert await journal.entries() == (other,)
+    assert await journal.has_room()
+    assert disk.told.lines == [("unreadable", str(ROW), "7", "unknown_encryption_key")]
+
+    path.unlink()
+    assert await found(journal, ENTRY) is None
 
 
 async def test_something_else_that_the_same_key_sealed_does_not_open(disk: Disk, journal: FileJournal) -> None:
@@ -114,6 +154,8 @@ async def test_a_reply_sealed_under_another_key_opens_once_that_key_is_listed(di
 
     async with disk.open() as without:
         assert await without.entries() == ()
+        with pytest.raises(UnknownKeyError, match="ENCRYPTION_KEYS_RETIRED"):
+            await found(without, ENTRY)
         assert disk.told.lines == [("unreadable", str(ROW), "7", "unknown_encryption_key")]
     async with disk.open(Encryption(Keyring.from_hex(KEY, [OTHER_KEY]))) as after:
         assert await after.entries() == (ENTRY,)

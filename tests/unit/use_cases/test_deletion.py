@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -11,10 +12,11 @@ from supabase_integrations.core.errors import (
     StoreUnavailableError,
 )
 from supabase_integrations.core.http_messages import HttpReply, HttpRequest
+from supabase_integrations.core.journal_entry import JournalEntry
 from supabase_integrations.core.models import Integration, IntegrationStatus
 from supabase_integrations.core.revocation import RevocationOutcome
 from tests.unit.conftest import World
-from tests.unit.fakes import FakeStore, json_reply
+from tests.unit.fakes import START, FakeStore, json_reply
 from tests.unit.use_cases.disconnecting import (
     DEMO_REVOCATION,
     FAILED,
@@ -99,6 +101,13 @@ async def without_a_journal(world: World, row: Integration, monkeypatch: pytest.
     world.journal.is_unreadable = True
 
 
+async def without_the_key_of_a_kept_reply(world: World, row: Integration, monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = world.vault.open(world.database.rows[row.user_id, row.id], world.catalogue.get("demo_crm"))
+    assert payload is not None
+    await world.journal.write(JournalEntry(row.ref, 1, uuid4(), payload, None, START))
+    world.journal.unknown_key = "0ddba11d"
+
+
 @pytest.mark.parametrize(
     "obstacle",
     [
@@ -109,6 +118,7 @@ async def without_a_journal(world: World, row: Integration, monkeypatch: pytest.
         down,
         hanging,
         without_a_journal,
+        without_the_key_of_a_kept_reply,
         held_for_ever,
     ],
 )

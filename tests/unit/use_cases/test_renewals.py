@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from supabase_integrations.core.credentials import ApiKeyCredentials, CredentialPayload, OAuthCredentials
+from supabase_integrations.core.encryption_errors import UnknownKeyError
 from supabase_integrations.core.errors import (
     InvalidClientError,
     JournalUnavailableError,
@@ -19,7 +20,7 @@ from supabase_integrations.core.errors import (
 from supabase_integrations.core.http_messages import HttpReply, HttpRequest
 from supabase_integrations.core.models import Caller, Integration, IntegrationStatus, SealedIntegration
 from tests.unit.conftest import World, token_reply
-from tests.unit.fakes import FakeStore, form_of, json_reply
+from tests.unit.fakes import START, FakeStore, form_of, json_reply
 from tests.unit.use_cases.test_refresher import GRAPH, HOUR, SECOND, TOKEN_URL, connected, stored, tokens
 
 THIRD = token_reply(access_token="canary-access-3", refresh_token="canary-refresh-3")
@@ -199,6 +200,61 @@ async def test_a_rotating_token_is_not_spent_where_its_reply_could_not_be_kept(w
         await world.user(caller).refresh_token(row.id)
     assert world.service.asked(TOKEN_URL) == []
     assert (await after(world, caller, row)).refresh_lease_owner is None
+
+
+async def unopened(world: World, caller: Caller) -> Integration:
+    """A connection whose renewal met an outage of the database, and whose reply waits for a key that is gone."""
+    row = await connected(world, caller)
+    break_database(world)
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    world.database.outages = 0
+    world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_grant"}, 400)
+    world.clock.moment += timedelta(seconds=75)
+    world.journal.unknown_key = "0ddba11d"
+    world.log.lines.clear()
+    return row
+
+
+async def test_a_token_is_not_spent_again_while_a_key_for_its_reply_is_missing(world: World) -> None:
+    caller = world.caller()
+    row = await unopened(world, caller)
+    before = await after(world, caller, row)
+    for process in (world.refresher, world.another_process()):
+        with pytest.raises(UnknownKeyError, match="0ddba11d"):
+            await process.fresh(world.database.as_user(caller), row.id, requested=True)
+    now = await after(world, caller, row)
+    assert spent(world) == ["canary-refresh-1"]
+    assert replace(now, next_refresh_at=before.next_refresh_at) == replace(
+        before, refresh_lease_owner=None, refresh_lease_until=None
+    )
+
+    world.journal.unknown_key = None
+    opened = await world.refresher.fresh(world.database.as_user(caller), row.id, requested=True)
+    assert opened.integration.credential_version == 2
+    assert (spent(world), world.journal.kept) == (["canary-refresh-1"], {})
+
+
+async def test_a_token_that_holds_is_served_while_a_key_for_its_replacement_is_missing(world: World) -> None:
+    caller = world.caller()
+    row = await unopened(world, caller)
+    world.clock.moment = START + timedelta(minutes=56)
+    opened = await world.refresher.fresh(world.database.as_user(caller), row.id)
+    assert opened.integration.credential_version == 1
+    assert spent(world) == ["canary-refresh-1"]
+
+
+async def test_a_worker_comes_back_to_such_a_row_in_ten_minutes(world: World) -> None:
+    caller = world.caller()
+    row = await unopened(world, caller)
+    world.clock.moment += HOUR
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert now.next_refresh_at == world.clock.now() + timedelta(minutes=10)
+    assert (now.status, now.refresh_failures, now.refresh_lease_owner) == (IntegrationStatus.ACTIVE, 0, None)
+    assert now.credential_version == 1
+    assert world.log.lines == [f"skipped {row.id} unknown_encryption_key"]
+    assert spent(world) == ["canary-refresh-1"]
 
 
 async def test_a_reply_that_is_here_is_stored_even_if_the_disk_fails(world: World) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from supabase_integrations.core.encryption_errors import DecryptionError
+from supabase_integrations.core.encryption_errors import DecryptionError, UnknownKeyError
 from supabase_integrations.core.errors import (
     IntegrationBusyError,
     IntegrationError,
@@ -314,6 +314,21 @@ async def test_while_the_journal_cannot_be_read_nothing_is_claimed_to_be_revoked
     with pytest.raises(JournalUnavailableError):
         await world.user(caller).revoke_token(row.id)
     assert stored(world, row)[1] is not None
+    assert world.service.asked(DEMO_REVOCATION) == []
+
+
+async def test_while_a_key_for_a_kept_reply_is_missing_nothing_is_claimed_to_be_revoked(world: World) -> None:
+    """The tokens that live are in that reply: ending those of the row would end nothing."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    payload = world.vault.open(world.database.rows[caller.user_id, row.id], world.catalogue.get("demo_crm"))
+    assert payload is not None
+    await world.journal.write(JournalEntry(row.ref, 1, uuid4(), payload, None, START))
+    world.journal.unknown_key = "0ddba11d"
+    with pytest.raises(UnknownKeyError, match="0ddba11d"):
+        await world.user(caller).revoke_token(row.id)
+    after, envelope = stored(world, row)
+    assert (after.refresh_lease_owner, envelope is None) == (None, False)
     assert world.service.asked(DEMO_REVOCATION) == []
 
 
