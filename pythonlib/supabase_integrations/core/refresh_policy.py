@@ -109,14 +109,20 @@ def spends_its_token(service: ServiceDefinition) -> bool:
     return service.refresh is RefreshKind.ROTATING
 
 
-def renewed(old: OAuthCredentials, reply: OAuthCredentials) -> OAuthCredentials:
+def renewed(old: OAuthCredentials, reply: OAuthCredentials, service: ServiceDefinition) -> OAuthCredentials:
     """A refresh's reply over what was known: what it leaves out stays as it was (RFC 6749 §6).
 
-    The reply's scopes default to the old ones where it is parsed.
+    The reply's scopes default to the old ones where it is parsed. A lifetime that is not said is the catalogue's, or
+    what it was before: taken for one without an end, the token would never be renewed again.
     """
-    if reply.refresh_token is not None:
-        return reply
-    return replace(reply, refresh_token=old.refresh_token, refresh_token_expires_at=old.refresh_token_expires_at)
+    if reply.refresh_token is None:
+        end = reply.refresh_token_expires_at or old.refresh_token_expires_at
+        reply = replace(reply, refresh_token=old.refresh_token, refresh_token_expires_at=end)
+    if reply.expires_at is None and reply.refresh_token is not None and old.expires_at is not None:
+        seconds = service.access_token_lifetime_s
+        lifetime = timedelta(seconds=seconds) if seconds else old.expires_at - old.issued_at
+        reply = replace(reply, expires_at=reply.issued_at + lifetime)
+    return reply
 
 
 def failure_of(error: IntegrationError, *, failures: int, now: datetime, random: Random) -> RefreshFailure:

@@ -12,9 +12,9 @@ from supabase_integrations.core.errors import (
     InvalidGrantError,
     ProviderUnavailableError,
 )
-from supabase_integrations.core.refresh_policy import failure_of, refresh_due_at
+from supabase_integrations.core.refresh_policy import failure_of, refresh_due_at, renewed
 from supabase_integrations.core.secret import SecretStr
-from tests.unit.conftest import load
+from tests.unit.conftest import EXTRA_SERVICES, load
 from tests.unit.fakes import START
 
 CATALOGUE = load()
@@ -58,3 +58,28 @@ def test_failures_are_counted_no_further_than_the_database_counts(error: Integra
     """A user may have set the number with curl; a failure that cannot be recorded orders no wait."""
     assert failure_of(error, failures=99_999, now=START, random=Random(1)).failures == 100_000
     assert failure_of(error, failures=100_000, now=START, random=Random(1)).failures == 100_000
+
+
+@pytest.mark.parametrize(("service", "seconds"), [("hubspot", 1800), ("plain", 600)])
+def test_a_lifetime_that_a_refresh_does_not_say_is_the_catalogues_or_the_one_before(service: str, seconds: int) -> None:
+    """Taken for a token without an end, it would never be renewed again, and be served after its end."""
+    definition = load(EXTRA_SERVICES).get(service)
+    reply = OAuthCredentials(SecretStr("b"), issued_at=START + timedelta(hours=2))
+    after = renewed(tokens(timedelta(minutes=10)), reply, definition)
+    assert after.expires_at == START + timedelta(hours=2, seconds=seconds)
+
+
+def test_a_token_that_never_ended_or_that_nothing_renews_gets_no_end() -> None:
+    reply = OAuthCredentials(SecretStr("b"), issued_at=START)
+    assert renewed(tokens(None), reply, CATALOGUE.get("hubspot")).expires_at is None
+    traded = renewed(tokens(timedelta(days=60), refreshable=False), reply, CATALOGUE.get("meta_ads"))
+    assert traded.expires_at is None
+
+
+def test_the_end_of_a_refresh_token_that_is_kept_is_what_was_said_last() -> None:
+    ends_at = START + timedelta(days=7)
+    reply = OAuthCredentials(SecretStr("b"), issued_at=START, refresh_token_expires_at=ends_at)
+    after = renewed(tokens(timedelta(hours=1)), reply, CATALOGUE.get("google_ads"))
+    assert after.refresh_token_expires_at == ends_at
+    unsaid = OAuthCredentials(SecretStr("c"), issued_at=START)
+    assert renewed(after, unsaid, CATALOGUE.get("google_ads")).refresh_token_expires_at == ends_at
