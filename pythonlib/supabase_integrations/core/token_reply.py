@@ -53,11 +53,12 @@ def parse_token_reply(
     MalformedTokenResponseError.
     """
     fields = _reply_object(reply, service, now)
-    lifetime = _lifetime(fields.get("expires_in"))
-    refresh_token = _token(fields, "refresh_token", required=False)
+    # An empty one is none: some serializers write every field.
+    refresh_token = _token(fields, "refresh_token", required=False) if fields.get("refresh_token") != "" else None
+    lifetime = _lifetime(fields.get("expires_in"), may_be_unusable=refresh_token is not None)
     if lifetime is None and refresh_token and service.expires and service.access_token_lifetime_s:
         lifetime = timedelta(seconds=service.access_token_lifetime_s)
-    refresh_lifetime = _lifetime(fields.get("refresh_token_expires_in"))
+    refresh_lifetime = _lifetime(fields.get("refresh_token_expires_in"), may_be_unusable=refresh_token is not None)
     access_token = _token(fields, "access_token", required=True)
     if access_token is None:
         raise MalformedTokenResponseError
@@ -138,15 +139,19 @@ def _is_printable(token: str) -> bool:
 
 
 def _token_type(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "Bearer"
     if not isinstance(value, str) or not _ERROR_CODE.fullmatch(value):
         raise MalformedTokenResponseError("The token endpoint's reply has no usable token_type.")
     return value
 
 
-def _lifetime(value: object) -> timedelta | None:
-    """`expires_in` as number or text; None where it is absent, null or 0, which services mean as "does not expire"."""
+def _lifetime(value: object, *, may_be_unusable: bool) -> timedelta | None:
+    """`expires_in` as number or text; None where it is absent, null or 0, which services mean as "does not expire".
+
+    One that is unusable counts as absent where a refresh token came with it: to refuse that reply would be to lose the
+    token, after the service has ended the one before it.
+    """
     if value is None or value == "":
         return None
     try:
@@ -154,6 +159,8 @@ def _lifetime(value: object) -> timedelta | None:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or seconds < 0:
+        if may_be_unusable:
+            return None
         raise MalformedTokenResponseError("The token endpoint's reply has no usable expires_in.")
     return min(timedelta(seconds=min(seconds, _MAX_LIFETIME.total_seconds())), _MAX_LIFETIME) or None
 

@@ -86,13 +86,27 @@ def test_a_lifetime_that_is_none_is_refused(value: object) -> None:
         parse(reply(access_token="a", expires_in=value))
 
 
+@pytest.mark.parametrize("value", [-1, "soon", True, [], {}, "NaN", "1e999", "-5"])
+def test_a_refresh_token_is_not_lost_for_a_lifetime_that_is_none(value: object) -> None:
+    """Its service has ended the one before: a reply that is refused ends the connection."""
+    tokens = parse(reply(access_token="a", refresh_token="r", expires_in=value, refresh_token_expires_in=value))
+    assert tokens.refresh_token is not None
+    assert tokens.expires_at == START + timedelta(hours=1)
+    assert tokens.refresh_token_expires_at is None
+
+
+def test_an_empty_field_is_an_absent_one() -> None:
+    tokens = parse(reply(access_token="a", refresh_token="", token_type="", expires_in="", scope=""))
+    assert tokens == parse(reply(access_token="a"))
+
+
 @pytest.mark.parametrize("value", [None, "", 7, True, [], {"token": "a"}, "a\nb", "a\0", "ä", "x" * 16_385])
 def test_an_access_token_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(MalformedTokenResponseError):
         parse(reply(access_token=value))
 
 
-@pytest.mark.parametrize("value", ["", 7, [], "a\r\nb"])
+@pytest.mark.parametrize("value", [7, 0, False, [], {}, "a\r\nb"])
 def test_a_refresh_token_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(MalformedTokenResponseError):
         parse(reply(access_token="a", refresh_token=value))
