@@ -68,7 +68,8 @@ def decide(
     due_at = refresh_due_at(credentials, service)
     if expired:
         return RefreshDecision(True, RefreshReason.EXPIRED)
-    if requested and now - credentials.issued_at >= SHORTEST_AGE:
+    # A token from the future was issued by a clock that is ahead, or before this one was set back.
+    if requested and not timedelta(0) <= now - credentials.issued_at < SHORTEST_AGE:
         return RefreshDecision(True, RefreshReason.REQUESTED)
     if due_at is not None and now >= due_at:
         return RefreshDecision(True, RefreshReason.EXPIRES_SOON)

@@ -12,7 +12,7 @@ from supabase_integrations.core.errors import (
     InvalidGrantError,
     ProviderUnavailableError,
 )
-from supabase_integrations.core.refresh_policy import failure_of, refresh_due_at, renewed
+from supabase_integrations.core.refresh_policy import RefreshReason, decide, failure_of, refresh_due_at, renewed
 from supabase_integrations.core.secret import SecretStr
 from tests.unit.conftest import EXTRA_SERVICES, load
 from tests.unit.fakes import START
@@ -83,3 +83,17 @@ def test_the_end_of_a_refresh_token_that_is_kept_is_what_was_said_last() -> None
     assert after.refresh_token_expires_at == ends_at
     unsaid = OAuthCredentials(SecretStr("c"), issued_at=START)
     assert renewed(after, unsaid, CATALOGUE.get("google_ads")).refresh_token_expires_at == ends_at
+
+
+@pytest.mark.parametrize(
+    ("age", "reason"),
+    [
+        (timedelta(seconds=4), RefreshReason.FRESH),
+        (timedelta(seconds=5), RefreshReason.REQUESTED),
+        (timedelta(minutes=-3), RefreshReason.REQUESTED),
+    ],
+)
+def test_a_request_is_not_put_off_by_a_clock_that_was_ahead(age: timedelta, reason: RefreshReason) -> None:
+    """What was issued in the future would otherwise be fresh for as long, however often a service refuses it."""
+    decision = decide(tokens(timedelta(hours=1)), CATALOGUE.get("hubspot"), START + age, requested=True)
+    assert decision.reason is reason
