@@ -23,6 +23,10 @@ from .service_calls import Answer, Call, ServiceCalls, whole_body
 from .user_shares import UserShares
 
 _BODILESS: Final = frozenset({"GET", "HEAD"})
+MAX_HELD_BYTES: Final = 256 * 1024
+"""Of a body that is held as a whole and rewritten. Reading one takes up to eighty times its size while it lasts, so ten
+megabytes of escapes would take most of a gigabyte.
+"""
 _QUICKLY_READ: Final = 64 * 1024
 """The largest form, in bytes, that takes a few milliseconds."""
 _UNREADABLE_CHARSETS: Final = (
@@ -117,12 +121,16 @@ class ServiceProxy:
             if body:
                 raise InvalidValueError("body", f"A {head.method} request has no body.")
             return None
+        most = min(self._limits.max_request_bytes, MAX_HELD_BYTES)
         if head.content_type == FORM:
-            whole = await whole_body(body, self._limits.max_request_bytes)
+            whole = await whole_body(body, most)
             if len(whole) <= _QUICKLY_READ:
                 return passed_form(connection.service, whole)
-            # Ten megabytes of escapes take two seconds, in which nobody else would be served.
+            # A quarter of a megabyte of escapes takes a tenth of a second, in which nobody else would be served.
             return await asyncio.to_thread(passed_form, connection.service, whole)
+        if body and connection.authorization.fields:
+            # The service takes its key in it.
+            return await whole_body(body, most)
         return body
 
     def _answered(self, answer: Answer, head: ProxyHead, path: str, held: AsyncExitStack) -> ProxyAnswer:
