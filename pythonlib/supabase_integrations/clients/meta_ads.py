@@ -112,6 +112,6 @@ def _check(reply: ServiceReply) -> None:
     code = member(refusal(reply), "error", "code")
     if code == _DEAD_TOKEN:
         raise CredentialsRejectedError
-    if code in _THROTTLED:
+    if isinstance(code, int) and code in _THROTTLED:
         waits = [found.wait for found in slowdowns(reply.headers, account="", now=datetime.now(UTC))]
         raise ServiceRateLimitedError(body=reply.body, retry_after=timedelta(seconds=max(waits)) if waits else None)
