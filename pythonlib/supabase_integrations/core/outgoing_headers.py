@@ -70,10 +70,10 @@ def proxied_headers(headers: HeaderPairs, service: ServiceDefinition) -> dict[st
     """Of a caller's headers (names in small letters) those that go on to the service."""
     pairs = list(headers)
     named = {name.strip().lower() for key, value in pairs if key == "connection" for name in value.split(",")}
-    own = auth_header_names(service)
+    # CGI makes one variable of X-A and X_A.
+    own = {name.replace("_", "-") for name in auth_header_names(service)}
     found: dict[str, str] = {}
     for name, value in pairs:
-        # CGI makes one variable of X-A and X_A.
         meant = name.replace("_", "-")
         dropped = meant in own or name in named or _never_sent(meant) or meant.startswith(_PREFIXES)
         if not dropped:
