@@ -1,7 +1,7 @@
 """A database with our migrations, a login for the worker's role, and users whose connections have expired."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,6 +19,7 @@ from tests.database.cluster import Cluster
 from tests.database.conftest import cluster, database, template
 from tests.scripted_service import ScriptedService
 from tests.storms.rows import fate_at
+from tests.worker.rotating import Rotating
 from tests.worker.world import ROLE, SERVICES, Workers, World
 
 __all__ = ["cluster", "database", "template"]
@@ -74,3 +75,11 @@ async def workers(world: World, service: ScriptedService, tmp_path: Path) -> Asy
     started.end()
     for secret in (*canaries.SECRETS, world.worker_password.get_secret_value()):
         assert secret not in started.logged
+
+
+@pytest.fixture
+def rotating(world: World, service: ScriptedService, tmp_path: Path) -> Iterator[Rotating]:
+    """A world whose key is being changed; no process of the command is left at the end."""
+    started = Rotating(world, tmp_path / "state", service.url)
+    yield started
+    started.end()

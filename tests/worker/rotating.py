@@ -29,6 +29,8 @@ NEW_KEY: Final = "0ddba11" * 9 + "0"
 KEYRING: Final = Keyring.from_hex(NEW_KEY, [canaries.ENCRYPTION_KEY])
 NEW_ID, OLD_ID = KEYRING.key_ids
 _LANES: Final = 2
+_COMMAND_SECONDS: Final = 240
+"""Against hanging only: the command itself comes back to rows that others hold for two minutes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Rotating:
     state_dir: Path
     service_url: str
     both: Encryption = field(default_factory=lambda: Encryption(KEYRING))
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
+    """Every process of the command."""
 
     async def connect(self, count: int, *, each: int = 1, due: bool = False) -> dict[IntegrationRef, str]:
         """So many users with connections, and each row's refresh token, no two of which are the same."""
@@ -88,8 +92,8 @@ class Rotating:
         return {**self.world.environment(self.service_url, self.state_dir), **keys}
 
     def start(self, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
-        """Start the command."""
-        return subprocess.Popen(
+        """Start the command; it ends with the test at the latest."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "supabase_integrations", "rotate-key", *arguments],
             env={**self.environment, **settings},
             cwd=self.world_folder,
@@ -98,6 +102,14 @@ class Rotating:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
     @property
     def world_folder(self) -> Path:
@@ -108,7 +120,7 @@ class Rotating:
     async def command(self, *arguments: str, **settings: str) -> tuple[int, str]:
         """Run the command; its exit status and what it said, in which there is no secret."""
         process = self.start(*arguments, **settings)
-        said, _ = await asyncio.to_thread(process.communicate, timeout=60)
+        said, _ = await asyncio.to_thread(process.communicate, timeout=_COMMAND_SECONDS)
         for secret in (*canaries.SECRETS, NEW_KEY, self.world.worker_password.get_secret_value()):
             assert secret not in said
         return process.returncode, said

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
@@ -28,15 +27,8 @@ from supabase_integrations.core.models import CredentialReplacement, Integration
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.use_cases.credential_vault import CredentialVault
 from tests import canaries
-from tests.scripted_service import ScriptedService
 from tests.worker.rotating import NEW_ID, OLD_ID, Rotating
 from tests.worker.world import World
-
-
-@pytest.fixture
-def rotating(world: World, service: ScriptedService, tmp_path: Path) -> Rotating:
-    """A world whose key is being changed."""
-    return Rotating(world, tmp_path / "state", service.url)
 
 
 @pytest.fixture

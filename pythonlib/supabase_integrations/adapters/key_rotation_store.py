@@ -115,8 +115,10 @@ _LEASE_AND_WRITE: Final = f"""
     select set_config('integrations.acting_for', %s, true);
     {_WRITE}
 """
-_WRITE_PAUSES: Final = (0.02, 0.1, 0.5)
-"""Seconds before rows that were leased, and that somebody else had locked a moment later, are written after all."""
+_WRITE_PAUSES: Final = (0.02, 0.1, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before rows that were leased, and that somebody else had locked a moment later, are written after all: longer
+than a busy database needs for a batch, and a small part of the lease.
+"""
 
 
 class PostgresKeyRotationDatabase:
@@ -163,14 +165,15 @@ class PostgresKeyRotationDatabase:
         # An envelope has no commas, and a list of them is read faster than an array of quoted texts.
         to_write = (*seen, ",".join(row.envelope for row in rows), owner, owner)
         ((written, leased),) = await self._pool.values(declared, _LEASE_AND_WRITE, *seen, owner, declared, *to_write)
+        left = leased - written
         for pause in _WRITE_PAUSES:
-            if written >= leased:
+            if not left:
                 break
             # Whoever looks for free rows at that moment, another rotation or a worker, locks a leased one just to see
             # that it is not free. Left alone it would be held until its lease and everybody's patience have ended.
             await asyncio.sleep(pause)
-            ((more, _),) = await self._pool.values(declared, _WRITE, *to_write)
-            written += more
+            ((more, leased),) = await self._pool.values(declared, _WRITE, *to_write)
+            written, left = written + more, leased - more
         return int(written)
 
 
