@@ -16,7 +16,7 @@ from .models import ServiceType
 from .proxy_rule import ProxyRule
 from .rate_limit_rule import RateLimitRule
 from .revocation_rule import RevocationRule
-from .service_kinds import AccountSource, AuthKind, RefreshKind, TokenEndpointAuth
+from .service_kinds import AccountSource, AuthKind, LimitScope, RefreshKind, TokenEndpointAuth
 
 MAX_TENANT_LENGTH: Final = 255
 MAX_LABEL_LENGTH: Final = 63
@@ -135,9 +135,6 @@ class ServiceDefinition(_Entry):
             raise ValueError("tenant_param and tenant_pattern belong together")
         if self.tenant_pattern:
             _check_pattern(self.tenant_pattern)
-        if self.tenant_pattern and self.auth is AuthKind.OAUTH2:
-            for name in ("token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint"):
-                _check_owner_of_host(name, getattr(self, name), self.tenant_param, self.tenant_pattern)
         if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
             raise ValueError("refresh_grant is needed for refresh = exchange")
         if self.callback_hmac and not self.tenant_param:
@@ -148,6 +145,22 @@ class ServiceDefinition(_Entry):
         owned = self.allowed_authorization_params & (PROTOCOL_PARAMETERS | self.authorization_params.keys())
         if owned:
             raise ValueError(f"allowed_authorization_params may not hold {min(owned)}")
+        return self
+
+    @model_validator(mode="after")
+    def _at_known_hosts(self) -> Self:
+        if self.auth is AuthKind.OAUTH2:
+            for name in ("token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint"):
+                if self._may_be_at_any_host(getattr(self, name)):
+                    raise ValueError(
+                        f"{name}: tenant_pattern must pin the domain, for the client secret is sent to that host"
+                    )
+        per = self.rate_limit.per if self.rate_limit else None
+        if per is LimitScope.SERVICE and self._may_be_at_any_host(self.api_base_url):
+            raise ValueError(
+                "rate_limit: with per = service, tenant_pattern must pin the domain, for what a tenant's host says then"
+                " slows down everybody"
+            )
         return self
 
     @model_validator(mode="after")
@@ -218,6 +231,20 @@ class ServiceDefinition(_Entry):
             raise InvalidValueError(name, f"{name} does not match {self.tenant_pattern}")
         return tenant
 
+    def _may_be_at_any_host(self, url: str) -> bool:
+        """Whether a user could name a host of their own as the tenant.
+
+        Where the tenant ends the host, its pattern has to pin the domain: it is tried with hosts that anybody could
+        own.
+        """
+        host = urlsplit(url.replace(f"{{{self.tenant_param}}}", "tenant")).hostname or ""
+        if not self.tenant_pattern or not host.endswith("tenant"):
+            return False
+        strangers = (
+            f"{label}.{domain}" for label in ("a", "attacker", "xn--a", "a.b", "a1") for domain in _TRIED_DOMAINS
+        )
+        return any(re.fullmatch(self.tenant_pattern, name) for name in (*strangers, "localhost", "127.0.0.1"))
+
     def url(self, template: str, tenant: str) -> str:
         """An endpoint with the tenant in its place; the tenant is checked again before every request built from it.
 
@@ -239,20 +266,6 @@ def _check_pattern(pattern: str) -> None:
         re.compile(pattern)
     except re.error:
         raise ValueError("tenant_pattern is not a regular expression") from None
-
-
-def _check_owner_of_host(name: str, url: str, tenant_param: str, tenant_pattern: str) -> None:
-    """A user names the tenant, and this server's client secret is sent there: it must not be any host of theirs.
-
-    Where the tenant ends the host, its pattern has to pin the domain: it is tried with hosts that anybody could own.
-    """
-    placeholder = f"{{{tenant_param}}}"
-    host = urlsplit(url.replace(placeholder, "tenant")).hostname or ""
-    if not host.endswith("tenant"):
-        return
-    strangers = (f"{label}.{domain}" for label in ("a", "attacker", "xn--a", "a.b", "a1") for domain in _TRIED_DOMAINS)
-    if any(re.fullmatch(tenant_pattern, stranger) for stranger in (*strangers, "localhost", "127.0.0.1")):
-        raise ValueError(f"{name}: tenant_pattern must pin the domain, for the client secret is sent to that host")
 
 
 def _check_endpoint(name: str, url: str, tenant_param: str) -> None:

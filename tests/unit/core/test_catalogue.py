@@ -52,6 +52,32 @@ def test_a_client_secret_is_never_sent_to_a_host_of_the_users_choice() -> None:
             loose.url(loose.token_endpoint, breaking)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "per", "is_refused"),
+    [
+        (r"^[^/]+$", "service", True),
+        (r"^[^/]+$", "account", False),
+        (r"^[a-z]+\\.acme\\.example$", "service", False),
+    ],
+)
+def test_a_host_of_the_users_choice_does_not_slow_down_everybody(pattern: str, per: str, is_refused: bool) -> None:
+    text = f'''
+        [service.dashboards]
+        display_name = "Dashboards"
+        service_type = "analytics"
+        auth = "api_key"
+        tenant_param = "host"
+        tenant_pattern = "{pattern}"
+        api_base_url = "https://{{host}}/api"
+        rate_limit = {{ requests = 10, window_s = 1, per = "{per}" }}
+    '''
+    if not is_refused:
+        assert load(text).get("dashboards").rate_limit is not None
+        return
+    with pytest.raises(ConfigurationError, match="rate_limit: with per = service, tenant_pattern must pin the domain"):
+        load(text)
+
+
 def test_a_service_may_be_based_on_another() -> None:
     catalogue = load(
         '[service.hubspot]\nbased_on = "hubspot"\nscopes = ["oauth"]\n'
