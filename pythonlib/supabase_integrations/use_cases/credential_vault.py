@@ -1,5 +1,6 @@
 """Writing credentials into a user's rows: sealed to their place, fenced by the lease, retried over a short outage."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -21,6 +22,7 @@ from ..core.models import (
 from ..core.refresh_policy import next_look_at
 from ..core.service import ServiceDefinition
 from ..port import Clock, CredentialStore
+from ..uninterrupted import uninterrupted
 
 _STOPPED: Final = (IntegrationStatus.ERROR, IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
 _OUTAGE_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -66,12 +68,13 @@ class CredentialVault:
     ) -> Integration:
         """Put new credentials in the place of the old ones, and other changes with them, under the row's lease.
 
-        Raises IntegrationBusyError.
+        A caller that is cancelled once the lease is there gets its cancellation when they are written. Raises
+        IntegrationBusyError.
         """
         owner = uuid4()
         row = (await self.lease(store, integration_id, owner)).integration
-        return await self.write(
-            store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes
+        return await uninterrupted(
+            self.write(store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes)
         )
 
     async def write(
@@ -137,13 +140,22 @@ class CredentialVault:
         return sealed.integration
 
     async def lease(self, store: CredentialStore, integration_id: UUID, owner: UUID) -> SealedIntegration:
-        """The row, leased to `owner`, after whoever else has it. Raises IntegrationBusyError after a long wait."""
-        for pause in pauses():
-            try:
-                return await self.persistently(lambda: store.take_lease(integration_id, owner))
-            except IntegrationBusyError:
-                await self._clock.sleep(pause)
-        return await store.take_lease(integration_id, owner)
+        """The row, leased to `owner`, after whoever else has it; a caller that is cancelled leaves no lease behind.
+
+        Raises IntegrationBusyError after a long wait.
+        """
+        try:
+            for pause in pauses():
+                try:
+                    return await self.persistently(lambda: uninterrupted(store.take_lease(integration_id, owner)))
+                except IntegrationBusyError:
+                    await self._clock.sleep(pause)
+            return await uninterrupted(store.take_lease(integration_id, owner))
+        except asyncio.CancelledError:
+            # What was asked for last may have been given, and nobody else would get it for a minute and a quarter.
+            with suppress(IntegrationError):
+                await store.release_lease(integration_id, owner)
+            raise
 
 
 def copies(
