@@ -16,6 +16,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from ..core.errors import RateLimitedError, UnknownServiceError
+from ..core.http_messages import LONGEST_WAIT
 from ..core.rate_limits import QueueRules, refusal_wait
 from ..core.retry_policy import is_throttled, wait_asked_by
 from ..core.service import ServiceDefinition
@@ -173,12 +174,12 @@ class RateLimiter:
             lines.configure(rules)
 
     def penalise(self, service: str, account: str, wait: float | timedelta) -> None:
-        """Start no call of this key within so many seconds from now. Raises UnknownServiceError."""
-        self._queue(service, account).penalise(_seconds(wait) or 0.0)
+        """Start no call of this key within so many seconds from now, at most a day. Raises UnknownServiceError."""
+        self._queue(service, account).penalise(_bounded(wait))
 
     def penalise_service(self, service: str, wait: float | timedelta) -> None:
         """The same for all accounts of a service. Raises UnknownServiceError."""
-        self._lines(service).penalise(_seconds(wait) or 0.0)
+        self._lines(service).penalise(_bounded(wait))
 
     def observe(self, service: str, account: str, headers: Headers, *, speaks_for_all: bool = True) -> None:
         """Slow down as the headers of a reply ask, by lower-case name; only this account, unless who replied
@@ -249,3 +250,9 @@ class RateLimiter:
 
 def _seconds(duration: float | timedelta | None) -> float | None:
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def _bounded(wait: float | timedelta) -> float:
+    """Seconds of a wait that a service may have named, whatever it wrote."""
+    seconds = _seconds(wait) or 0.0
+    return min(seconds, LONGEST_WAIT.total_seconds()) if seconds > 0 else 0.0

@@ -1,6 +1,7 @@
 """Calls that the service itself refuses, and how they are tried again, on a virtual clock."""
 
 import asyncio
+from math import inf, nan
 
 import pytest
 
@@ -106,5 +107,24 @@ def test_cancelled_while_refused_leaves_the_line_to_the_others() -> None:
         first.cancel()
         assert await second == "b"
         assert log.starts == [("a", 0.0), ("b", 5.0)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("wait", "held"), [(1e300, 86_400), (inf, 86_400), (-1, 0), (-inf, 0), (nan, 0)])
+def test_a_wait_that_nobody_can_mean_is_bounded(wait: float, held: float) -> None:
+    """A service may have written it, and it must neither block a key for good nor break the calls behind it."""
+
+    async def main() -> None:
+        crm, log = limiter(), Log()
+        crm.penalise("crm", "1", wait)
+        crm.penalise_service("crm", wait)
+        for account in ("1", "2"):
+            if not held:
+                await crm.throttle("crm", log.call("a"), account=account, max_wait=0)
+                continue
+            with pytest.raises(RateLimitedError) as refused:
+                await crm.throttle("crm", log.call("a"), account=account, max_wait=0)
+            assert wait_of(refused.value) == held
 
     run(main())
