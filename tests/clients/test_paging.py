@@ -3,8 +3,8 @@
 import pytest
 
 from supabase_integrations.clients import GoogleAds, HubSpot, Listing, MetaAds, Page, Shopify
-from supabase_integrations.core.errors import InvalidValueError, ProviderUnavailableError
-from tests.clients.fake_service import FakeService, answer
+from supabase_integrations.core.errors import EndlessListError, InvalidValueError, ProviderUnavailableError
+from tests.clients.fake_service import Answer, Asked, FakeService, answer
 from tests.clients.office import Office
 
 
@@ -40,9 +40,25 @@ async def test_a_page_that_follows_itself_ends_the_list(office: Office, fake: Fa
     """Or it would never end."""
     fake.behaviour = lambda _: answer({"results": [{"id": "1"}], "paging": {"next": {"after": "1"}}})
     async with office.client("hubspot") as api:
-        with pytest.raises(ProviderUnavailableError, match="follows itself"):
+        with pytest.raises(EndlessListError):
             [record async for record in HubSpot(api).contacts()]
     assert len(fake.asked) == 2
+
+
+async def test_pages_that_go_round_in_circles_end_the_list_too(office: Office, fake: FakeService) -> None:
+    following = {None: "a", "a": "b", "b": "c", "c": "a"}
+
+    def page(asked: Asked) -> Answer:
+        after = following[asked.query.get("after")]
+        return answer({"results": [{"id": after}], "paging": {"next": {"after": after}}})
+
+    fake.behaviour = page
+    async with office.client("hubspot") as api:
+        with pytest.raises(EndlessListError):
+            [record async for record in HubSpot(api).contacts()]
+        assert len(fake.asked) < 10
+        with pytest.raises(EndlessListError):
+            [page async for page in HubSpot(api).contacts().pages(after="b")]
 
 
 async def test_each_iteration_begins_anew() -> None:

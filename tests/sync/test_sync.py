@@ -2,13 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from supabase_integrations.clients import Page
 from supabase_integrations.core.errors import (
+    EndlessListError,
     IntegrationNotFoundError,
     ServiceError,
     SyncTakenOverError,
@@ -17,6 +21,7 @@ from supabase_integrations.core.errors import (
 )
 from supabase_integrations.core.models import IntegrationRef
 from supabase_integrations.core.sync import SyncRef
+from supabase_integrations.use_cases.sync_resources import SyncResource
 from supabase_integrations.worker_integrations import WorkerConfiguration, open_worker_integrations
 from tests import canaries
 from tests.scripted_service import Answer, Asked, ScriptedService
@@ -239,6 +244,47 @@ async def test_no_more_is_copied_than_the_operator_allows(syncing: Syncing, book
         with pytest.raises(TooManyRecordsError):
             await Door(system).sync(ref)
     assert 600 < len(await syncing.records(ref)) <= 1100
+
+
+async def test_pages_that_go_round_in_circles_end_the_attempt_and_the_next_one_begins_the_list_anew(
+    syncing: Syncing, door: Door, book: ContactBook
+) -> None:
+    """What was there before stays, for nobody knows whether it is gone."""
+    (ref,) = await syncing.connect()
+    await door.sync(ref)
+    back = Answer.json({"contacts": book.contacts[:50], "next_cursor": "50"})
+    book.before = lambda asked: back if asked.query.get("cursor") == "150" else None
+    book.pages_given.clear()
+    with pytest.raises(EndlessListError):
+        await door.sync(ref)
+    assert len(book.pages_given) < 12
+    cursor = await syncing.cursor(ref)
+    assert (cursor["last_error_code"], cursor["cursor"], cursor["failures"]) == ("endless_list", None, 1)
+    assert len(await syncing.records(ref)) == 1203
+
+    book.before = None
+    book.pages_given.clear()
+    outcome = await door.sync(ref)
+    assert (outcome.records, outcome.removed, book.pages_given[0]) == (1203, 0, "")
+
+
+async def test_such_pages_of_a_resource_of_the_operators_own_are_noticed_too(
+    syncing: Syncing, book: ContactBook
+) -> None:
+    """Its list may be anything that has pages, and keeps no watch itself."""
+
+    class Circle:
+        async def pages(self, after: str | None = None) -> AsyncIterator[Page]:
+            for cursor in cycle("abc"):
+                yield Page(({"id": cursor},), cursor)
+
+    (ref,) = await syncing.connect()
+    circle = SyncResource(lambda _api, _since: Circle(), lambda record: record["id"])
+    configuration = WorkerConfiguration.from_environment(syncing.environment)
+    async with open_worker_integrations(configuration, resources={"demo_crm": {"contacts": circle}}) as system:
+        with pytest.raises(EndlessListError):
+            await Door(system).sync(ref)
+    assert (await syncing.cursor(ref))["last_error_code"] == "endless_list"
 
 
 async def test_an_attempt_whose_time_is_up_gives_others_their_turn_and_goes_on_later(

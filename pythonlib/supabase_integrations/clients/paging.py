@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ..core.cursor_watch import CursorWatch
 from ..core.errors import InvalidValueError, ProviderUnavailableError
 from ..core.json_types import JsonObject
 from ..core.service_reply import ServiceReply
@@ -27,7 +28,7 @@ class Listing:
     async for page in listing.pages(after=cursor): …
 
     `fetch` gets the cursor that the page before brought, None for the first page. Both raise as
-    `IntegrationClient.request` does.
+    `IntegrationClient.request` does, and EndlessListError where the pages go round in circles.
     """
 
     def __init__(self, fetch: Callable[[str | None], Awaitable[Page]]) -> None:
@@ -40,14 +41,13 @@ class Listing:
 
     async def pages(self, after: str | None = None) -> AsyncIterator[Page]:
         """The pages, or those after a page's `cursor`, which holds no secret and may be stored."""
-        cursor = after
+        cursor, watch = after, CursorWatch(after)
         while True:
             page = await self._fetch(cursor)
             yield page
             if page.cursor is None:
                 return
-            if page.cursor == cursor:
-                raise ProviderUnavailableError("The service says of a page that it follows itself.")
+            watch.see(page.cursor)
             cursor = page.cursor
 
 

@@ -219,6 +219,12 @@ class ProviderUnavailableError(IntegrationError):
         self.retry_after = retry_after
 
 
+class EndlessListError(ProviderUnavailableError):
+    """The service says of a page of a list that one follows it which came before: the list would never end."""
+
+    code = "endless_list"
+
+
 class RateLimitedError(IntegrationError):
     """Too many calls of this service are under way or waiting. Try again later."""
 

@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from ..core.cursor_watch import CursorWatch
 from ..core.errors import (
+    EndlessListError,
     IntegrationError,
     RateLimitedError,
     ServiceError,
@@ -82,8 +84,8 @@ class ResourceSync:
         """Sync until the run is at its end, the service wants calls to wait, or `until` has come.
 
         `everything` begins a run anew that asks for everything. Raises SyncBusyError, SyncTakenOverError,
-        UnknownResourceError, TooManyRecordsError, and what calls and the database raise; when the run is tried again is
-        written down by then.
+        UnknownResourceError, TooManyRecordsError, EndlessListError, and what calls and the database raise; when the run
+        is tried again is written down by then.
         """
         state = await self._store.begin(ref, owner)
         outcome = SyncOutcome()
@@ -134,6 +136,10 @@ class ResourceSync:
                 await self._store.start_run(ref, owner, since)
                 batches.restart()
                 ended = await self._copy(api, resource, since, batches, until, progress)
+            except EndlessListError:
+                # Gone on with from inside the circle, the next attempt would not end either.
+                await self._store.start_run(ref, owner, since)
+                raise
         outcome.complete = since is None
         if not ended:
             outcome.goes_on_in = timedelta(0)
@@ -164,11 +170,14 @@ class ResourceSync:
         progress: Progress | None,
     ) -> bool:
         """Store what is left of the list; whether that was all."""
+        watch = CursorWatch(batches.cursor)
         try:
             async for page in resource.open(api, since).pages(batches.cursor):
                 for record in page.records:
                     await batches.add(record, resource.id_of)
                 await batches.end_page(page.cursor)
+                if page.cursor is not None:
+                    watch.see(page.cursor)
                 if progress is not None:
                     progress(batches.stored)
                 if batches.stored > self._plan.max_records:
