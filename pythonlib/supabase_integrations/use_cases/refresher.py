@@ -134,9 +134,8 @@ class Refresher:
             await self._journal.remove(entry)
             return
         service = self._catalogue.get(sealed.integration.service_name)
+        # Always the entry's owner: whoever stored it half, and was ended or heard no answer, left a lease to it.
         owner = entry.lease_owner
-        if sealed.integration.refresh_lease_owner != owner:
-            owner = uuid4()
         leased = await store.take_lease(entry.ref.id, owner)
         if leased.integration.credential_version != entry.seen_version:
             await store.release_lease(entry.ref.id, owner)

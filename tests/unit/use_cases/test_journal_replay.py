@@ -143,6 +143,26 @@ async def test_the_workers_door_opens_for_every_reply(world: World) -> None:
 # --- when ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_replay_that_was_ended_half_way_is_taken_up_at_once(world: World) -> None:
+    """A process that stopped between the lease and the write, or heard no answer, holds up nobody."""
+    caller = world.caller()
+    row, entry = await kept(world, caller)
+    await world.database.as_user(caller).release_lease(row.id, entry.lease_owner)
+    store = world.database.as_user(caller)
+
+    async def end(*_: object, **__: object) -> Integration:
+        raise asyncio.CancelledError
+
+    store.replace_credentials = end  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await world.another_process().replay(store, entry)
+    assert world.database.rows[caller.user_id, row.id].integration.refresh_lease_until is not None
+
+    assert await replay_of(world).replay_all() == 0
+
+    assert (await stored(world, caller, row.id))[0].credential_version == 2
+
+
 async def test_a_reply_is_left_to_whoever_is_still_writing_it(world: World) -> None:
     caller = world.caller()
     row, entry = await kept(world, caller)
