@@ -102,7 +102,11 @@ class Refresher:
         row = sealed.integration
         try:
             opened = self._open(sealed)
-        except (IntegrationPausedError, ReauthorizationRequiredError):
+        except IntegrationPausedError:
+            # Paused since it was claimed. Its schedule stays, for nothing else would bring it back when it is resumed.
+            await store.release_lease(row.id, lease_owner)
+            return
+        except ReauthorizationRequiredError:
             await store.reschedule(row.id, None, lease_owner=lease_owner)
             return
         except (DecryptionError, UnknownServiceError) as error:

@@ -18,7 +18,13 @@ from supabase_integrations.core.errors import (
     UnauthenticatedError,
 )
 from supabase_integrations.core.http_messages import HttpReply, HttpRequest
-from supabase_integrations.core.models import Caller, Integration, IntegrationStatus, SealedIntegration
+from supabase_integrations.core.models import (
+    Caller,
+    Integration,
+    IntegrationChanges,
+    IntegrationStatus,
+    SealedIntegration,
+)
 from tests.unit.conftest import World, token_reply
 from tests.unit.fakes import START, FakeStore, form_of, json_reply
 from tests.unit.use_cases.test_refresher import GRAPH, HOUR, SECOND, TOKEN_URL, connected, stored, tokens
@@ -377,6 +383,20 @@ async def test_a_claimed_row_that_is_not_due_is_put_off_to_when_it_is(world: Wor
     assert now.next_refresh_at == row.next_refresh_at
     assert now.refresh_lease_owner is None
     assert world.service.requests[1:] == []
+
+
+async def test_a_row_that_was_paused_after_its_claim_keeps_its_schedule(world: World) -> None:
+    """Without one, no worker would look at it again once its user resumes it."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    store, _, owner = await claimed(world, caller, row)
+    await world.user(caller).update(row.id, IntegrationChanges(status=IntegrationStatus.INACTIVE))
+    await world.refresher.refresh_claimed(store, await store.get_sealed(row.id), owner)
+    left = await after(world, caller, row)
+    assert (left.next_refresh_at, left.refresh_lease_owner) == (row.next_refresh_at, None)
+    assert row.next_refresh_at is not None
+    assert world.service.asked(TOKEN_URL) == []
 
 
 async def test_a_claimed_row_whose_token_ended_for_good_needs_its_user(world: World) -> None:
