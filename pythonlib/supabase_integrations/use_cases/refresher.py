@@ -6,6 +6,7 @@ that gives up does not end it, for its reply may bring a token that exists nowhe
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
 from typing import Final
@@ -170,6 +171,11 @@ class Refresher:
                 if opened.integration.credential_version != seen.credential_version:
                     return opened
                 continue
+            except StoreUnavailableError:
+                # It may have been given and only the answer lost; others would wait for its end.
+                with suppress(IntegrationError):
+                    await store.release_lease(seen.id, owner)
+                raise
             return await self._renew_leased(store, sealed, owner, opened.integration, decision)
         raise IntegrationBusyError
 

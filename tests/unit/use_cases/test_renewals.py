@@ -152,6 +152,25 @@ async def test_what_an_outage_kept_from_the_database_is_stored_by_the_next_holde
     assert world.journal.kept == {}
 
 
+async def test_a_lease_whose_answer_was_lost_is_given_back(world: World) -> None:
+    """The connection to the database broke after the commit: nobody would use the lease, and everybody wait for it."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    store = world.database.as_user(caller)
+
+    async def lose(integration_id: UUID, owner: UUID) -> SealedIntegration:
+        await FakeStore.take_lease(store, integration_id, owner)
+        raise StoreUnavailableError
+
+    store.take_lease = lose  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailableError):
+        await world.refresher.fresh(store, row.id)
+    renewed = await world.refresher.fresh(world.database.as_user(caller), row.id)
+    assert renewed.integration.credential_version == 2
+    assert world.clock.now() == START + HOUR
+
+
 async def test_a_kept_reply_is_replayed_under_its_own_lease(world: World) -> None:
     """At once, without waiting for the lease to end: it is the same owner."""
     caller = world.caller()
