@@ -63,7 +63,7 @@ class CredentialStore(Protocol):
     ) -> None:
         """Note a failed refresh and end the lease, if lease and version are still what this caller knows.
 
-        Silent where they are not: whoever came after knows better.
+        Silent where they are not: whoever came after knows better. A pause that the failure spares is still one.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Renewing tokens through a real OAuth server that rotates refresh tokens and revokes the family on reuse."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from tests import canaries
 from tests.consent import pass_consent, query_of
 from tests.people import Person
-from tests.scripted_service import Answer, ScriptedService
+from tests.scripted_service import Answer, Asked, ScriptedService
 
 REFUSED = Answer.json({"error": "invalid_grant"}, 400)
 
@@ -110,6 +111,35 @@ async def test_each_failure_says_whose_turn_it_is(
     again = await refresh(ada, row)
     assert again.status_code in (409, 502)
     assert len(scripted.asked_for("/token")) == 1
+    assert await version_of(ada, row) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "resumed"),
+    [("invalid_client", "inactive", 200), ("invalid_grant", "needs_reauthorization", 409)],
+)
+async def test_a_pause_while_the_service_answers_gives_way_to_what_its_user_has_to_mend_alone(
+    ada: Person, scripted: ScriptedService, error: str, status: str, resumed: int
+) -> None:
+    row = await connect_scripted(ada, scripted)
+    path = f"/api/integrations/{row['id']}"
+    is_asked, is_paused = threading.Event(), threading.Event()
+
+    def refuse_when_paused(_: Asked) -> Answer:
+        is_asked.set()
+        is_paused.wait(10)
+        return Answer.json({"error": error}, 400)
+
+    scripted.scripts["/token"] = refuse_when_paused
+    refreshing = asyncio.create_task(refresh(ada, row))
+    assert await asyncio.to_thread(is_asked.wait, 10)
+    assert (await ada.http.patch(path, json={"status": "inactive"})).json()["status"] == "inactive"
+    is_paused.set()
+    assert (await refreshing).status_code in (409, 502)
+
+    after = (await ada.http.get(path)).json()
+    assert (after["status"], after["last_error_code"]) == (status, error)
+    assert (await ada.http.patch(path, json={"status": "active"})).status_code == resumed
     assert await version_of(ada, row) == 1
 
 

@@ -197,9 +197,10 @@ class FakeStore:
         sealed = await self.get_sealed(integration_id)
         row = sealed.integration
         if (row.refresh_lease_owner, row.credential_version) == (lease_owner, seen_version):
+            stays_paused = failure.spares_pause and row.status is IntegrationStatus.INACTIVE
             failed = replace(
                 row,
-                status=failure.status or row.status,
+                status=row.status if stays_paused else failure.status or row.status,
                 last_error_code=failure.error_code,
                 last_error_at=self._db.clock.now(),
                 next_refresh_at=failure.next_refresh_at,

@@ -194,6 +194,29 @@ async def test_name_and_settings_stay_their_users(world: World, worker: Postgres
             await store.replace_credentials(ref.id, changed, lease_owner=owner, seen_version=1)
 
 
+@pytest.mark.parametrize("stays", [IntegrationStatus.ERROR, None], ids=["operator", "passing"])
+async def test_a_pause_outlasts_a_failure_that_ends_without_its_user(
+    world: World, worker: PostgresWorkerDatabase, stays: IntegrationStatus | None
+) -> None:
+    """Otherwise the worker, which goes on with it once the operator has mended it, would end the pause."""
+    paused, active = await world.connect(2)
+    for ref in (paused, active):
+        store, owner = worker.for_user(ref.user_id), uuid4()
+        await store.take_lease(ref.id, owner)
+        if ref == paused:
+            await world.fate.database.execute(
+                "update public.integrations set status = 'inactive' where id = %s", [ref.id]
+            )
+        failure = RefreshFailure(stays, "invalid_client", None, 2)
+        await store.record_failure(ref.id, failure, lease_owner=uuid4(), seen_version=1)
+        assert (await store.get_sealed(ref.id)).integration.refresh_lease_owner == owner
+        await store.record_failure(ref.id, failure, lease_owner=owner, seen_version=1)
+        row = (await store.get_sealed(ref.id)).integration
+        expected = IntegrationStatus.INACTIVE if ref == paused else stays or IntegrationStatus.ACTIVE
+        assert (row.status, row.last_error_code, row.refresh_failures) == (expected, "invalid_client", 2)
+        assert row.refresh_lease_owner is None
+
+
 async def test_a_failure_and_a_new_date_are_written_with_the_end_of_the_lease(
     world: World, worker: PostgresWorkerDatabase
 ) -> None:

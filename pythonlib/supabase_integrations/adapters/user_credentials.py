@@ -1,5 +1,6 @@
 """One user's credentials and their leases, through Supabase's Data API with that user's own token."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -57,10 +58,18 @@ class PostgrestCredentialStore:
     async def record_failure(
         self, integration_id: UUID, failure: RefreshFailure, *, lease_owner: UUID, seen_version: int
     ) -> None:
-        """Note a failed refresh and end the lease, if lease and version are still what this caller knows."""
-        values = columns_of_failure(failure)
-        query = self._change(integration_id, values, returning=ReturnMethod.minimal)
-        await self._api.rows(query.eq("refresh_lease_owner", lease_owner).eq("credential_version", seen_version))
+        """Note a failed refresh and end the lease, if lease and version are still what this caller knows.
+
+        A pause that the failure spares is still one.
+        """
+        known = {"refresh_lease_owner": lease_owner, "credential_version": seen_version}
+        if failure.spares_pause:
+            query = self._change(integration_id, columns_of_failure(failure)).match(known)
+            if await self._api.rows(query.neq("status", IntegrationStatus.INACTIVE).select("id")):
+                return
+            failure = replace(failure, status=None)
+        query = self._change(integration_id, columns_of_failure(failure), returning=ReturnMethod.minimal)
+        await self._api.rows(query.match(known))
 
     async def reschedule(self, integration_id: UUID, next_refresh_at: datetime | None, *, lease_owner: UUID) -> None:
         """Say when the row is due next (None: never) and end the lease, if it is still `lease_owner`'s."""

@@ -4,8 +4,10 @@ Every statement names the owner beside declaring them, so that what is changed i
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from ..core.models import (
     CredentialReplacement,
     Integration,
     IntegrationRef,
+    IntegrationStatus,
     RefreshFailure,
     SealedIntegration,
 )
@@ -136,10 +139,14 @@ class PostgresCredentialStore:
     ) -> None:
         """Note a failed refresh and end the lease, if lease and version are still what this caller knows.
 
-        Silent where they are not: whoever came after knows better.
+        Silent where they are not: whoever came after knows better. A pause that the failure spares is still one.
         """
-        values = columns_of_failure(failure)
-        await self._change(integration_id, values, lease_owner=lease_owner, seen_version=seen_version)
+        change = partial(self._change, integration_id, lease_owner=lease_owner, seen_version=seen_version)
+        if failure.spares_pause:
+            if await change(columns_of_failure(failure), unless=IntegrationStatus.INACTIVE):
+                return
+            failure = replace(failure, status=None)
+        await change(columns_of_failure(failure))
 
     async def reschedule(self, integration_id: UUID, next_refresh_at: datetime | None, *, lease_owner: UUID) -> None:
         """Say when the row is due next (None: never) and end the lease, if it is still `lease_owner`'s; silent where
@@ -159,22 +166,28 @@ class PostgresCredentialStore:
         *,
         lease_owner: UUID | None = None,
         seen_version: int | None = None,
+        unless: IntegrationStatus | None = None,
         returning: str = "id",
     ) -> list[Row]:
-        """Update the row where lease and version are as said, and return it. The names of columns are all ours."""
+        """Update the row where lease and version are as said, and perhaps not its status, and return it.
+
+        The names of columns are all ours.
+        """
         guards = {"user_id": self._user, "id": integration_id}
         fences = {"refresh_lease_owner": lease_owner, "credential_version": seen_version}
-        conditions = guards | {column: value for column, value in fences.items() if value is not None}
+        conditions = [(f"{column} = %s", value) for column, value in (guards | fences).items() if value is not None]
+        if unless is not None:
+            conditions.append(("status <> %s", unless.value))
         statement = f"""
             with changed as (
                 update public.integrations set {", ".join(f"{column} = %s" for column in values)}
-                where {" and ".join(f"{column} = %s" for column in conditions)}
+                where {" and ".join(condition for condition, _ in conditions)}
                 returning {returning}
             )
             select to_json(c) from changed as c
         """  # noqa: S608
         return await self._pool.values(
-            self._declared, statement, *map(_sendable, values.values()), *conditions.values()
+            self._declared, statement, *map(_sendable, values.values()), *(value for _, value in conditions)
         )
 
 

@@ -136,6 +136,13 @@ class RefreshFailure:
     next_refresh_at: datetime | None
     failures: int
 
+    @property
+    def spares_pause(self) -> bool:
+        """Whether a pause that the user made meanwhile stays. What the operator mends goes on by itself afterwards, and
+        would end the pause; what the user has to mend ends with an act of their own, connecting again.
+        """
+        return self.status is IntegrationStatus.ERROR
+
 
 @dataclass(frozen=True, slots=True)
 class IntegrationChanges:

@@ -1,7 +1,6 @@
 """Renewing credentials: one request for everybody, and what each failure leaves behind."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -30,7 +29,6 @@ from supabase_integrations.core.models import (
     Integration,
     IntegrationChanges,
     IntegrationStatus,
-    SealedIntegration,
 )
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.use_cases.user_integrations import UserIntegrations
@@ -114,20 +112,6 @@ async def test_a_token_that_was_renewed_just_now_is_not_renewed_again(world: Wor
     assert len(world.service.asked(TOKEN_URL)) == 1
     world.clock.moment += timedelta(seconds=5)
     assert (await world.user(caller).refresh_token(row.id)).credential_version == 3
-
-
-async def test_a_pause_during_a_refresh_stays(world: World) -> None:
-    caller = world.caller()
-    row = await connected(world, caller)
-
-    def reply(_: object) -> HttpReply:
-        sealed = world.database.rows[caller.user_id, row.id]
-        paused = replace(sealed.integration, status=IntegrationStatus.INACTIVE)
-        world.database.rows[caller.user_id, row.id] = SealedIntegration(paused, sealed.envelope)
-        return json_reply(SECOND)
-
-    world.service.answers[TOKEN_URL] = reply
-    assert (await world.user(caller).refresh_token(row.id)).status is IntegrationStatus.INACTIVE
 
 
 async def test_a_write_that_is_refused_ends_the_lease(world: World) -> None:
