@@ -39,12 +39,15 @@ class DueBell:
 
     async def wait(self, longest: timedelta | None = None) -> None:
         """Wait until an announced moment, or as long as is given, or for the poll."""
-        end = self._clock.now() + (self._poll if longest is None else min(longest, self._poll))
+        patience = self._poll if longest is None else min(longest, self._poll)
+        loop = asyncio.get_running_loop()
+        # Not by the time of day: where that is set back, the next look would be as much later.
+        end = loop.time() + patience.total_seconds()
         while not self._rung:
             self._changed.clear()
-            now = self._clock.now()
-            at = min((_moment(second) for second in self._announced), default=end)
-            left = (min(at, end) - now).total_seconds()
+            left = end - loop.time()
+            if self._announced:
+                left = min(left, (_moment(min(self._announced)) - self._clock.now()).total_seconds())
             if left <= 0:
                 break
             with suppress(TimeoutError):

@@ -8,6 +8,7 @@ import pytest
 from supabase_integrations.adapters.clock import SystemClock
 from supabase_integrations.adapters.worker_listener import moment_of
 from supabase_integrations.use_cases.due_bell import DueBell
+from tests.unit.fakes import FakeClock
 
 HOUR = timedelta(hours=1)
 
@@ -75,6 +76,17 @@ async def test_a_shorter_wait_ends_earlier_and_a_ring_ends_all() -> None:
 
     assert await waiting
     assert await rang_within(bell, 0.1)
+
+
+async def test_a_clock_that_is_set_back_delays_no_look() -> None:
+    clock = FakeClock()
+    bell = DueBell(clock, timedelta(milliseconds=50))
+    bell.announce(clock.now() + timedelta(milliseconds=50))
+    waiting = asyncio.create_task(rang_within(bell, 2))
+    await asyncio.sleep(0)
+    clock.moment -= HOUR
+
+    assert await waiting
 
 
 @pytest.mark.parametrize("payload", ["", "soon", "-5", "1e9", "1.5", " 1", "٣", "9" * 19, "9" * 4000, "32503680000"])
