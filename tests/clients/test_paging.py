@@ -1,11 +1,13 @@
 """What all clients share: which connection they take, and lists."""
 
+from pathlib import Path
+
 import pytest
 
 from supabase_integrations.clients import GoogleAds, HubSpot, Listing, MetaAds, Page, Shopify
 from supabase_integrations.core.errors import EndlessListError, InvalidValueError, ProviderUnavailableError
 from tests.clients.fake_service import Answer, Asked, FakeService, answer
-from tests.clients.office import Office
+from tests.clients.office import Office, open_office
 
 
 @pytest.mark.parametrize("client", [GoogleAds, HubSpot, MetaAds, Shopify])
@@ -18,12 +20,21 @@ async def test_a_connection_to_another_service_is_refused(
             client(api)
 
 
-async def test_a_service_based_on_another_is_taken_by_its_name(office: Office, fake: FakeService) -> None:
+async def test_a_service_based_on_another_is_taken_for_it_and_not_the_other_way_round(
+    fake: FakeService, tmp_path: Path
+) -> None:
     fake.behaviour = lambda _: answer({"results": []})
-    async with office.client("hubspot") as api:
-        assert [record async for record in HubSpot(api, service_name="hubspot").contacts()] == []
-        with pytest.raises(InvalidValueError, match="not to hubspot_eu"):
-            HubSpot(api, service_name="hubspot_eu")
+    based = '[service.hubspot_eu]\nbased_on = "hubspot"\n[service.hubspot_test]\nbased_on = "hubspot_eu"\n'
+    async with open_office(fake, tmp_path, based) as office:
+        for name in ("hubspot", "hubspot_eu", "hubspot_test"):
+            async with office.client(name) as api:
+                assert [record async for record in HubSpot(api).contacts()] == []
+                assert [record async for record in HubSpot(api, service_name=name).contacts()] == []
+                with pytest.raises(InvalidValueError, match="not to shopify"):
+                    Shopify(api)
+                if name != "hubspot_test":
+                    with pytest.raises(InvalidValueError, match="not to hubspot_test"):
+                        HubSpot(api, service_name="hubspot_test")
 
 
 async def test_nothing_is_asked_before_it_is_wanted(office: Office, fake: FakeService) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from supabase_integrations.clients.resources import RESOURCES
 from supabase_integrations.core.errors import InvalidValueError, ServiceError, UnknownResourceError
 from supabase_integrations.use_cases.integration_client import IntegrationClient
-from supabase_integrations.use_cases.sync_resources import find_resource
+from supabase_integrations.use_cases.sync_resources import SyncResource, find_resource
 from tests.clients.fake_service import Answer, Asked, FakeService, answer
-from tests.clients.office import Office
+from tests.clients.office import Office, open_office
 
 SINCE = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 
@@ -25,12 +26,12 @@ class Reader:
 
     async def ids(self, resource: str, since: datetime | None = None) -> list[object]:
         """The external ids of everything."""
-        found = find_resource(RESOURCES, self.api.service.name, resource)
+        found = find_resource(RESOURCES, self.api.service, resource)
         return [found.id_of(record) async for page in found.open(self.api, since).pages() for record in page.records]
 
     async def pages(self, resource: str, after: str | None) -> list[tuple[object, str | None]]:
         """Each page's first id, and where the next one begins."""
-        found = find_resource(RESOURCES, self.api.service.name, resource)
+        found = find_resource(RESOURCES, self.api.service, resource)
         pages = [page async for page in found.open(self.api, None).pages(after)]
         return [(found.id_of(page.records[0]) if page.records else None, page.cursor) for page in pages]
 
@@ -150,7 +151,7 @@ async def test_meta_insights_are_named_by_campaign_and_day(meta: Reader, fake: F
     fake.behaviour = two_ad_accounts
     assert (await meta.ids("insights"))[0] == "act_1/2026-11-01"
     assert fake.asked[-1].query["time_increment"] == "1"
-    assert not find_resource(RESOURCES, "meta_ads", "insights").is_whole
+    assert not RESOURCES["meta_ads"]["insights"].is_whole
 
 
 async def test_google_campaigns_of_all_customers_are_one_list(google: Reader, fake: FakeService) -> None:
@@ -172,7 +173,46 @@ def test_a_record_without_an_id_has_none() -> None:
             assert resource.id_of({}) is None
 
 
-@pytest.mark.parametrize(("service", "known"), [("hubspot", "companies, contacts, deals"), ("keyed", "none")])
-def test_an_unknown_resource_is_told_with_those_there_are(service: str, known: str) -> None:
-    with pytest.raises(UnknownResourceError, match=f"It has: {known}."):
-        find_resource(RESOURCES, service, "invoices")
+def test_an_unknown_resource_is_told_with_those_there_are(office: Office) -> None:
+    with pytest.raises(UnknownResourceError, match=r"^hubspot has .* It has: companies, contacts, deals\.$"):
+        find_resource(RESOURCES, office.catalogue.get("hubspot"), "invoices")
+    with pytest.raises(UnknownResourceError, match=r"It has: none\.$"):
+        find_resource({}, office.catalogue.get("hubspot"), "contacts")
+
+
+async def test_a_service_has_the_resources_of_those_it_is_based_on(fake: FakeService, tmp_path: Path) -> None:
+    fake.behaviour = lambda _: answer({"results": [{"id": "1"}]})
+    based = """
+        [service.hubspot_eu]
+        based_on = "hubspot"
+        [service.hubspot_test]
+        based_on = "hubspot_eu"
+        [service.hubspot]
+        based_on = "hubspot"
+    """
+    async with open_office(fake, tmp_path, based) as office:
+        for name in ("hubspot", "hubspot_eu", "hubspot_test"):
+            async with office.client(name) as api:
+                assert await Reader(api).ids("contacts") == ["1"]
+                assert await Reader(api).ids("deals", SINCE) == ["1"]
+        own = SyncResource(RESOURCES["hubspot"]["deals"].open, lambda _: "own")
+        resources = {**RESOURCES, "hubspot_eu": {"deals": own}}
+        assert find_resource(resources, office.catalogue.get("hubspot_test"), "deals") is own
+        assert find_resource(resources, office.catalogue.get("hubspot"), "deals") is not own
+        assert find_resource(resources, office.catalogue.get("hubspot_test"), "contacts").lists_changes
+
+
+async def test_a_service_that_replaces_one_whole_is_based_on_nothing(fake: FakeService, tmp_path: Path) -> None:
+    text = """
+        [service.hubspot_eu]
+        based_on = "hubspot"
+        [service.plain]
+        display_name = "Plain"
+        service_type = "crm"
+        auth = "api_key"
+    """
+    again = text.partition("[service.plain]")[2].join(("[service.hubspot_eu]", ""))
+    async with open_office(fake, tmp_path, text, again) as office:
+        for name in ("plain", "hubspot_eu"):
+            with pytest.raises(UnknownResourceError, match=f"^{name} has .* It has: none.$"):
+                find_resource(RESOURCES, office.catalogue.get(name), "contacts")

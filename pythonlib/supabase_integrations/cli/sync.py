@@ -77,7 +77,7 @@ async def _require_resource(system: "WorkerIntegrations", ref: "SyncRef") -> Non
     from ..use_cases.sync_resources import find_resource
 
     async with system.client(ref.integration.id, ref.user_id) as api:
-        find_resource(RESOURCES, api.service.name, ref.resource)
+        find_resource(RESOURCES, api.service, ref.resource)
 
 
 async def _until_finished(

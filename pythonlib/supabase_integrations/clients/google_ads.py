@@ -30,8 +30,8 @@ class GoogleAds:
     """Reads the customers that one connected user may see.
 
     `login_customer_id` names the manager account through which a customer is reached. `service_name` is another one
-    where the catalogue has a second service based on Google Ads. Raises InvalidValueError, also for a connection to
-    something else.
+    where the catalogue has a service like Google Ads that is not based on it. Raises InvalidValueError, also for a
+    connection to something else.
     """
 
     def __init__(

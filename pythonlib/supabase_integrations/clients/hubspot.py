@@ -35,8 +35,8 @@ class Filter(TypedDict):
 class HubSpot:
     """Reads the CRM of one connected account.
 
-    `service_name` is another one where the catalogue has a second service based on HubSpot. Raises InvalidValueError
-    for a connection to something else.
+    `service_name` is another one where the catalogue has a service like HubSpot that is not based on it. Raises
+    InvalidValueError for a connection to something else.
     """
 
     def __init__(self, api: IntegrationClient, *, service_name: str = "hubspot") -> None:

@@ -36,8 +36,8 @@ _THROTTLED: Final = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
 class MetaAds:
     """Reads the ad accounts that one connected user may see.
 
-    `service_name` is another one where the catalogue has a second service based on Meta Ads. Raises InvalidValueError
-    for a connection to something else.
+    `service_name` is another one where the catalogue has a service like Meta Ads that is not based on it. Raises
+    InvalidValueError for a connection to something else.
     """
 
     def __init__(self, api: IntegrationClient, *, service_name: str = "meta_ads") -> None:

@@ -52,8 +52,8 @@ class Listing:
 
 
 def require_service(api: IntegrationClient, service_name: str) -> IntegrationClient:
-    """The same client, if it is one of this service. Raises InvalidValueError."""
-    if api.service.name != service_name:
+    """The same client, if it is one of this service, or of one that is based on it. Raises InvalidValueError."""
+    if service_name not in api.service.lineage:
         raise InvalidValueError(
             "service_name",
             f"This is a connection to {api.service.display_name} ({api.service.name}), not to {service_name}.",

@@ -28,8 +28,8 @@ _PASSING: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
 class Shopify:
     """Reads one connected shop, as fast as its bucket of cost points allows.
 
-    `service_name` is another one where the catalogue has a second service based on Shopify. Raises InvalidValueError
-    for a connection to something else.
+    `service_name` is another one where the catalogue has a service like Shopify that is not based on it. Raises
+    InvalidValueError for a connection to something else.
     """
 
     def __init__(self, api: IntegrationClient, *, service_name: str = "shopify") -> None:

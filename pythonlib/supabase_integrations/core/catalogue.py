@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -34,7 +34,9 @@ class Catalogue:
             for name, table in _tables(file_name, text):
                 where = f"{file_name} [service.{name}]"
                 tables[name] = _based(where, table, tables)
-                services[name] = _definition(where, name, tables[name], variable)
+                base = services.get(table.get("based_on", ""))
+                bases = tuple(each for each in base.lineage if each != name) if base else ()
+                services[name] = _definition(where, name, bases, tables[name], variable)
         return cls(service for service in services.values() if development or not service.development_only)
 
     def __iter__(self) -> Iterator[ServiceDefinition]:
@@ -69,14 +71,14 @@ def _based(where: str, table: Any, known: Mapping[str, Mapping[str, Any]]) -> di
     base = table.get("based_on")
     if base is None:
         return table
-    if base not in known:
+    if not isinstance(base, str) or base not in known:
         raise ConfigurationError(f"{where} based_on: there is no service of that name before it.")
     own = {key: value for key, value in table.items() if key != "based_on"}
     return {**known[base], **own}
 
 
 def _definition(
-    where: str, name: str, table: Mapping[str, Any], variable: Callable[[str], str | None]
+    where: str, name: str, bases: Sequence[str], table: Mapping[str, Any], variable: Callable[[str], str | None]
 ) -> ServiceDefinition:
     defaults = table.get("variables")
     defaults = defaults if isinstance(defaults, dict) else {}
@@ -92,7 +94,7 @@ def _definition(
         for key, text in table.items()
     }
     try:
-        return ServiceDefinition.model_validate({**substituted, "name": name})
+        return ServiceDefinition.model_validate({**substituted, "name": name, "bases": bases})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -76,6 +76,7 @@ class ServiceDefinition(_Entry):
     """A catalogue entry. Endpoints may contain `{<tenant_param>}`; names ending in `_s` are seconds."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    bases: tuple[str, ...] = ()
     display_name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     service_type: ServiceType
     auth: AuthKind = AuthKind.OAUTH2
@@ -178,6 +179,11 @@ class ServiceDefinition(_Entry):
         if self.secret_headers and not self.needs_client:
             raise ValueError("api_headers: ${…} is for services with a client of this server's own")
         return self
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The service and those it is based on, nearest first: whose habits it has."""
+        return (self.name, *self.bases)
 
     @property
     def public_headers(self) -> dict[str, str]:

@@ -87,6 +87,17 @@ class ResourceSync:
         UnknownResourceError, TooManyRecordsError, EndlessListError, and what calls and the database raise; when the run
         is tried again is written down by then.
         """
+        try:
+            return await self._attempt(ref, owner, until=until, everything=everything, progress=progress)
+        except asyncio.CancelledError:
+            # Whoever goes on need not wait for the lease to end, which may have been taken by whoever claimed the sync.
+            with suppress(IntegrationError):
+                await self._store.pause(ref, owner, next_run=timedelta(0), error_code=None)
+            raise
+
+    async def _attempt(
+        self, ref: SyncRef, owner: UUID, *, until: datetime | None, everything: bool, progress: Progress | None
+    ) -> SyncOutcome:
         state = await self._store.begin(ref, owner)
         outcome = SyncOutcome()
         try:
@@ -99,11 +110,6 @@ class ResourceSync:
             await self._pause(ref, owner, outcome)
         except IntegrationError as error:
             await self._fail(ref, owner, state, error.code)
-            raise
-        except asyncio.CancelledError:
-            # Whoever goes on need not wait for the lease to end.
-            with suppress(IntegrationError):
-                await self._store.pause(ref, owner, next_run=timedelta(0), error_code=None)
             raise
         except Exception as error:
             await self._fail(ref, owner, state, "internal_error", told=type(error).__name__)
@@ -122,7 +128,7 @@ class ResourceSync:
         progress: Progress | None,
     ) -> None:
         async with self._open_client(ref.integration) as api:
-            resource = find_resource(self._resources, api.service.name, ref.resource)
+            resource = find_resource(self._resources, api.service, ref.resource)
             since, cursor, stored = state.changes_since, state.cursor, state.records
             if everything or not resumes(state):
                 since, cursor, stored = await self._start(ref, owner, state, resource, everything=everything)

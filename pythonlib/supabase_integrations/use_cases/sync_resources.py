@@ -1,5 +1,6 @@
 """What can be synced: lists at services, and how their records are called."""
 
+from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from ..core.errors import UnknownResourceError
 from ..core.json_types import JsonObject
+from ..core.service import ServiceDefinition
 from .integration_client import IntegrationClient
 
 
@@ -51,11 +53,11 @@ SyncResources: TypeAlias = Mapping[str, Mapping[str, SyncResource]]
 """By the service's name and the resource's."""
 
 
-def find_resource(resources: SyncResources, service_name: str, resource: str) -> SyncResource:
-    """Raises UnknownResourceError."""
-    of_service = resources.get(service_name, {})
+def find_resource(resources: SyncResources, service: ServiceDefinition, resource: str) -> SyncResource:
+    """The service's own, or that of the nearest service it is based on. Raises UnknownResourceError."""
+    of_service = ChainMap(*(dict(resources.get(name, {})) for name in service.lineage))
     found = of_service.get(resource)
     if found is None:
         known = ", ".join(sorted(of_service)) or "none"
-        raise UnknownResourceError(f"{service_name} has no such resource to sync. It has: {known}.")
+        raise UnknownResourceError(f"{service.name} has no such resource to sync. It has: {known}.")
     return found

@@ -88,6 +88,8 @@ def test_a_service_may_be_based_on_another() -> None:
     assert catalogue.get("hubspot_eu").client_id_name == "HUBSPOT_CLIENT_ID"
     with pytest.raises(ConfigurationError, match="based_on"):
         load('[service.acme]\nbased_on = "nowhere"\n')
+    with pytest.raises(ConfigurationError, match="based_on"):
+        load('[service.acme]\nbased_on = ["hubspot"]\n')
 
 
 @pytest.mark.parametrize(
