@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from ..core.errors import StoreUnavailableError
+from ..core.errors import IntegrationError, StoreUnavailableError
 from ..core.sync import SyncRef
 from ..port import Clock
 from ..port_sync import SyncLog, SyncStore
@@ -52,11 +52,18 @@ class SyncJob:
 
     async def _claim(self, limit: int) -> tuple[tuple[SyncRef, UUID], ...]:
         owner = uuid4()
+        claim = asyncio.create_task(self._store.claim_due(limit, owner))
         try:
-            return tuple((ref, owner) for ref in await self._store.claim_due(limit, owner))
+            return tuple((ref, owner) for ref in await asyncio.shield(claim))
         except StoreUnavailableError as error:
             self._log.database_away(error.code)
             return ()
+        except asyncio.CancelledError:
+            # What it has leased nobody else could take up for two minutes.
+            with suppress(IntegrationError):
+                for ref in await claim:
+                    await self._store.pause(ref, owner, next_run=timedelta(0), error_code=None)
+            raise
 
     def _start(self, ref: SyncRef, owner: UUID) -> None:
         task = asyncio.create_task(self._attempt(ref, owner))

@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from supabase_integrations.core.errors import SyncTakenOverError
+from supabase_integrations.core.errors import StoreUnavailableError, SyncTakenOverError
 from supabase_integrations.core.json_types import JsonObject
+from supabase_integrations.core.sync import SyncRef, SyncState
 from supabase_integrations.use_cases.sync_job import SyncJob, SyncJobPlan
 from tests.unit import virtual_time
 from tests.unit.use_cases.syncing import LoopClock, MemoryStore, Service, Told, a_ref, sync_of
@@ -89,6 +90,41 @@ def test_a_stop_gives_back_what_is_under_way() -> None:
     virtual_time.run(run_for(job, 5))
     assert set(store.pauses) == {(ref, timedelta(0), None) for ref in refs}
     assert store.finished == []
+
+
+class Leasing(MemoryStore):
+    """Answers after ten seconds, and has leased by then what it was asked for, whoever still listens."""
+
+    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
+        refs = await super().claim_due(limit, owner)
+        await asyncio.sleep(10)
+        return refs
+
+    async def begin(self, ref: SyncRef, owner: UUID) -> SyncState:
+        await asyncio.sleep(10)
+        return await super().begin(ref, owner)
+
+
+@pytest.mark.parametrize("seconds", [5, 15])
+def test_a_stop_gives_back_what_is_just_being_claimed_or_begun(seconds: float) -> None:
+    store, log = Leasing(), Told()
+    refs = [a_ref(), a_ref()]
+    store.due.extend(refs)
+    job = SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, seconds))
+    assert sorted(store.pauses, key=str) == sorted([(ref, timedelta(0), None) for ref in refs], key=str)
+
+
+def test_a_stop_while_the_database_goes_away_is_a_stop() -> None:
+    class Leaving(Leasing):
+        async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
+            await super().claim_due(limit, owner)
+            raise StoreUnavailableError
+
+    store, log = Leaving(), Told()
+    job = SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 5))
+    assert (store.pauses, log.away) == ([], 0)
 
 
 def test_a_lost_lease_is_neither_written_down_nor_given_back() -> None:
