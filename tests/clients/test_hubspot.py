@@ -10,6 +10,7 @@ import pytest
 from supabase_integrations.clients import HubSpot
 from supabase_integrations.core.errors import (
     InvalidValueError,
+    ProviderUnavailableError,
     ReauthorizationRequiredError,
     ServiceError,
     ServiceRateLimitedError,
@@ -173,6 +174,23 @@ async def test_a_search_goes_on_where_it_stopped_beyond_10000_results(office: Of
         cursors = [page.cursor async for page in search.pages()]
         rest = [record["id"] async for page in search.pages(after=cursors[50]) for record in page.records]
     assert rest == [str(number) for number in range(10_201, 10_501)]
+
+
+@pytest.mark.parametrize("cursor", ["100", "a:b:c", ":-1:", ":1e3:", "٣:1:", "1:" + "9" * 5000 + ":"])
+async def test_a_cursor_of_something_else_is_refused(office: Office, fake: FakeService, cursor: str) -> None:
+    async with office.client("hubspot") as api:
+        with pytest.raises(InvalidValueError, match="not where a search stood"):
+            await anext(HubSpot(api).search("contacts").pages(after=cursor))
+    assert fake.asked == []
+
+
+async def test_a_search_is_not_begun_anew_above_nothing(office: Office, fake: FakeService) -> None:
+    """It would give the first 10,000 results for good."""
+    last = {"results": [{"id": 10_000}], "total": 10_001, "paging": {"next": {"after": "10000"}}}
+    fake.behaviour = lambda _: answer(last)
+    async with office.client("hubspot") as api:
+        with pytest.raises(ProviderUnavailableError):
+            await anext(HubSpot(api).search("contacts").pages(after=":9999:9999"))
 
 
 async def test_a_sorted_search_says_that_it_is_cut_off(office: Office, fake: FakeService) -> None:

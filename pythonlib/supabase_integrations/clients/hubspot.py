@@ -3,14 +3,15 @@
 https://developers.hubspot.com/docs/api-reference/2026-03/overview
 """
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NotRequired, TypedDict
 
-from ..core.errors import InvalidValueError, ServiceRateLimitedError
+from ..core.errors import InvalidValueError, ProviderUnavailableError, ServiceRateLimitedError
 from ..core.service_reply import ServiceReply
 from ..use_cases.integration_client import IntegrationClient
-from .paging import Listing, Page, member, objects_at, refusal, require_service, text
+from .paging import UNEXPECTED, Listing, Page, member, objects_at, refusal, require_service, text
 
 VERSION: Final = "2026-03"
 SEARCH_LIMIT: Final = 10_000
@@ -92,8 +93,8 @@ class HubSpot:
         order["direction"] = "DESCENDING" if sort.startswith("-") else "ASCENDING"
 
         async def fetch(cursor: str | None) -> Page:
-            above, seen, after = (cursor or ":0:").split(":", 2)
-            if int(seen) >= SEARCH_LIMIT:
+            above, seen, after = _parse(cursor)
+            if seen >= SEARCH_LIMIT:
                 raise InvalidValueError("sort", "HubSpot gives only the first 10,000 results of a sorted search.")
             body = {
                 "filterGroups": _above(groups, above),
@@ -104,12 +105,16 @@ class HubSpot:
             reply = await self._api.post(f"{_path(object_type)}/search", json=body, is_read=True, check=_check)
             found = reply.json()
             records, following = objects_at(found, "results"), text(found, "paging", "next", "after")
-            reached, total = int(seen) + len(records), member(found, "total")
+            reached, total = seen + len(records), member(found, "total")
             cut_off = reached >= SEARCH_LIMIT and isinstance(total, int) and total > reached
             if not records or not (following or cut_off):
                 return Page(records, None)
             if reached >= SEARCH_LIMIT and not sort:
-                return Page(records, f"{text(records[-1], 'id')}:0:")
+                last = text(records[-1], "id")
+                if not last.isdecimal():
+                    # Begun anew above no id, the search would be the first one again.
+                    raise ProviderUnavailableError(UNEXPECTED)
+                return Page(records, f"{last}:0:")
             return Page(records, f"{above}:{reached}:{following}")
 
         return Listing(fetch)
@@ -117,6 +122,14 @@ class HubSpot:
 
 def _path(object_type: str) -> str:
     return f"/crm/objects/{VERSION}/{object_type}"
+
+
+def _parse(cursor: str | None) -> tuple[str, int, str]:
+    """Above which id a search goes on, how many results it has given since, and HubSpot's own cursor after them."""
+    found = re.fullmatch(r"([0-9]*):([0-9]{1,9}):(.*)", cursor or ":0:", re.ASCII | re.DOTALL)
+    if found is None:
+        raise InvalidValueError("cursor", "This is not where a search stood.")
+    return found[1], int(found[2]), found[3]
 
 
 def _above(groups: Sequence[Sequence[Filter]], object_id: str) -> list[dict[str, list[Filter]]]:
