@@ -86,7 +86,7 @@ with written (object, definition) as (
         (
             'integrations_private.record_integration_event()',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp returns trigger
-            61a17fec8d1f664a90f0e651fc3c2a26'
+            ab397ad2956ba885f0ccfce7d01f6d86'
         ),
         (
             'integrations_private.refuse_event_flood(uuid)',

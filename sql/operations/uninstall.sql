@@ -85,7 +85,8 @@ begin
             ('20261123002200', 'create_claim_due_syncs'),
             ('20261123002350', 'resolve_types_in_pg_catalog'),
             ('20261123002360', 'keep_waits_after_failures'),
-            ('20261123002370', 'count_grace_from_server_start')
+            ('20261123002370', 'count_grace_from_server_start'),
+            ('20261123002380', 'tell_discarded_credentials')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;

@@ -146,7 +146,7 @@ async def test_a_revoked_token_does_not_work_any_more(integrations: Integrations
     assert await tokens.work() == (401, False, False)
     left = await stored(ada, row)
     assert (left["credentials"], left["next_refresh_at"], left["refresh_lease_owner"]) == (None, None, None)
-    assert (await history(ada, row))[0] == ("credentials.replaced", "revoked", None)
+    assert (await history(ada, row))[0] == ("credentials.discarded", "revoked", None)
     assert not {tokens.access_token, tokens.refresh_token} & set(revoked.text.split('"'))
 
 
@@ -171,7 +171,7 @@ async def test_a_deletion_ends_the_tokens_first(integrations: Integrations, ada:
     assert (missing.status_code, missing.json()["code"]) == (404, "integration_not_found")
     assert (await history(ada, row))[:2] == [
         ("integration.deleted", "revoked", None),
-        ("credentials.replaced", "revoked", None),
+        ("credentials.discarded", "revoked", None),
     ]
 
 
@@ -264,7 +264,7 @@ async def test_a_deletion_does_not_depend_on_the_service(ada: Person, scripted: 
     assert (await delete(ada, row)).status_code == 204
     assert (await history(ada, row))[:2] == [
         ("integration.deleted", "revoked", "revocation_failed"),
-        ("credentials.replaced", "revoked", "revocation_failed"),
+        ("credentials.discarded", "revoked", "revocation_failed"),
     ]
 
 

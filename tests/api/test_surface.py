@@ -135,7 +135,7 @@ async def test_the_audit_trail_outlives_the_connection(ada: Person) -> None:
     events = (await ada.http.get(f"/api/integrations/{row['id']}/events")).json()["events"]
     assert [(event["event"], event["status"], event["error_code"]) for event in events] == [
         ("integration.deleted", "revoked", "revocation_unsupported"),
-        ("credentials.replaced", "revoked", "revocation_unsupported"),
+        ("credentials.discarded", "revoked", "revocation_unsupported"),
         ("integration.created", "active", None),
     ]
 

@@ -63,6 +63,22 @@ async def test_it_says_why_a_connection_stopped(owner: Actor, worker: Actor) -> 
     ]
 
 
+async def test_credentials_that_are_removed_are_not_told_as_replaced(owner: Actor) -> None:
+    """And those that come later, into the empty row, are."""
+    integration = await connect_service(owner)
+    await change(owner, integration, refresh_lease_owner=owner.id)
+    await change(owner, integration, credentials=None, status="revoked", refresh_lease_owner=None)
+    await change(owner, integration, refresh_lease_owner=owner.id)
+    await change(owner, integration, credentials=ENVELOPE + "2", status="active", refresh_lease_owner=None)
+
+    events = await owner.run(TRAIL)
+    assert told(events)[1:] == [
+        ("credentials.discarded", ["credentials", "status"]),
+        ("credentials.replaced", ["credentials", "status"]),
+    ]
+    assert [event["status"] for event in events] == ["active", "revoked", "active"]
+
+
 async def test_a_deletion_tells_what_became_of_the_revocation(owner: Actor) -> None:
     integration = await connect_service(owner)
     await change(owner, integration, status="revoked", last_error_code="revocation_skipped_shared_grant")

@@ -122,6 +122,8 @@ def what(event: str, role: str | None, columns: tuple[str, ...]) -> str:
             said = "sealed its credentials anew (a key rotation, or a renewal that changed nothing else)"
         case "credentials.replaced":
             said = "renewed its credentials" if is_worker else f"replaced or renewed its credentials ({names})"
+        case "credentials.discarded":
+            said = "removed its credentials"
         case "status.changed":
             said = f"changed its status ({names})"
         case _:

@@ -197,6 +197,17 @@ def test_a_lease_is_told_while_it_lives_and_after() -> None:
         ),
         (
             happened(
+                "credentials.discarded",
+                "authenticated",
+                "credentials",
+                "status",
+                actor=USER,
+                status=IntegrationStatus.REVOKED,
+            ),
+            "the user removed its credentials; then it was revoked.",
+        ),
+        (
+            happened(
                 "status.changed",
                 "integrations_worker",
                 "status",
