@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from supabase_integrations.adapters import redis_rate_limits
 from supabase_integrations.adapters.redis_rate_limits import RedisRateLimits, open_redis_rate_limits
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.use_cases import shared_call_queue
 from tests.redis.server import PROGRAM, RedisServer
 
 
@@ -24,7 +26,14 @@ def mortal_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[RedisRateLimits]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers late, because the machine is busy with other tests, is not away."""
+    monkeypatch.setattr(redis_rate_limits, "ANSWER_SECONDS", 10.0)
+    monkeypatch.setattr(shared_call_queue, "ANSWER_TIME", 10.0)
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer, patience: None) -> AsyncIterator[RedisRateLimits]:
     """What is tested."""
     async with open_redis_rate_limits(SecretStr(redis_server.url)) as opened:
         yield opened

@@ -6,18 +6,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from unittest import mock
 from uuid import uuid4
 
 import pytest
 
 from supabase_integrations.adapters.redis_rate_limits import RedisRateLimits, open_redis_rate_limits
 from supabase_integrations.core.errors import RateLimitedError
+from supabase_integrations.core.rate_limits import RateLimit
 from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.service_kinds import LimitScope
+from supabase_integrations.core.start_log import MARGIN
 from supabase_integrations.use_cases import shared_limits
 from supabase_integrations.use_cases.rate_limiter import RateLimiter
+from supabase_integrations.use_cases.shared_call_queue import SharedCallQueue
 from supabase_integrations.use_cases.shared_limits import AT_A_TIME
 from tests.redis.server import RedisServer
+
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 class Starts(list[float]):
@@ -52,13 +58,17 @@ async def all_of(*calls: Awaitable[object]) -> list[object]:
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_two_limiters_share_one_limit(redis_server: RedisServer, service: str) -> None:
-    starts = Starts()
-    async with limiter(redis_server, service, 5, 0.3) as one, limiter(redis_server, service, 5, 0.3) as two:
-        await all_of(*(each.throttle(service, starts.call) for _ in range(10) for each in (one, two)))
-    assert len(starts) == 20
-    assert starts.holds(5, 0.3)
-    assert max(starts) - min(starts) < 2.5
+async def test_two_limiters_share_one_limit(redis_server: RedisServer) -> None:
+    """And use what it allows. A busy machine may take that from them, but not every time."""
+    for _ in range(5):
+        service, starts = uuid4().hex, Starts()
+        async with limiter(redis_server, service, 5, 0.3) as one, limiter(redis_server, service, 5, 0.3) as two:
+            await all_of(*(each.throttle(service, starts.call) for _ in range(10) for each in (one, two)))
+        assert len(starts) == 20
+        assert starts.holds(5, 0.3)
+        if max(starts) - min(starts) < 2.5:
+            return
+    pytest.fail("five times, 20 calls of which 5 may start in 0.3 s took longer than 2.5 s")
 
 
 async def test_calls_of_one_process_start_in_order(redis_server: RedisServer, service: str) -> None:
@@ -89,20 +99,22 @@ async def test_under_random_cancellation_the_limit_holds_and_nothing_is_lost(
             else:
                 survivors += 1
             await asyncio.sleep(random.uniform(0, 0.004))
-        await asyncio.wait_for(all_of(*tasks), 20)
+        await asyncio.wait_for(all_of(*tasks), 60)
         assert starts.holds(10, 0.2)
         assert len(starts) >= survivors
-
-        await asyncio.sleep(0.5)
-        again = Starts()
-        began = time.monotonic()
-        await all_of(*(one.throttle(service, again.call) for _ in range(10)))
-        assert len(again) == 10
-        assert time.monotonic() - began < 0.2
+        line = one._services[service].find("")
+        assert isinstance(line, SharedCallQueue)
+        in_time = all(each._shared and each._shared.slack == MARGIN for each in (one, two))
+    # What was used counts until a window after the last moment it was reserved for; nothing else is reserved any more.
+    await asyncio.sleep(0.2 + 3 * MARGIN + (0 if in_time else shared_limits.LONGEST_SLACK))
+    async with open_redis_rate_limits(SecretStr(redis_server.url)) as store:
+        reserved = await store.reserve(line._key, RateLimit(10, 0.2), count=10, slack=MARGIN, longest=60)
+    assert [each.wait for each in reserved.reservations] == [0.0] * 10
 
 
 async def test_a_cancelled_reservation_is_free_for_the_other_process(redis_server: RedisServer, service: str) -> None:
-    """The second start of the window is reserved, and its call is cancelled while it waits for it."""
+    """The second start of the window is reserved, and its call is cancelled while it waits for it. Were it not free
+    again, the other would have to wait for four seconds, and it is refused after three."""
     starts = Starts()
     async with limiter(redis_server, service, 1, 2) as one, limiter(redis_server, service, 1, 2, longest=3) as two:
         await one.throttle(service, starts.call)
@@ -112,7 +124,7 @@ async def test_a_cancelled_reservation_is_free_for_the_other_process(redis_serve
         await all_of(waiting)
         await asyncio.sleep(0.1)
         await two.throttle(service, starts.call)
-    assert 2 <= starts[1] - starts[0] < 2.5
+    assert starts[1] - starts[0] >= 2
 
 
 async def test_a_wait_that_is_too_long_is_refused_with_what_the_store_says(
@@ -138,10 +150,10 @@ async def test_a_penalty_slows_the_other_process(redis_server: RedisServer, serv
     starts = Starts()
     async with limiter(redis_server, service, 5, 1) as one, limiter(redis_server, service, 5, 1) as two:
         began = time.monotonic()
-        one.penalise(service, "", 0.6)
+        one.penalise(service, "", 2.0)
         await asyncio.sleep(0.1)
         await two.throttle(service, starts.call)
-    assert 0.6 <= starts[0] - began < 1.0
+    assert 2.0 <= starts[0] - began < 3.0
 
 
 async def test_a_burst_over_many_keys_opens_few_connections(redis_server: RedisServer, service: str) -> None:
@@ -170,7 +182,7 @@ async def test_a_process_whose_loop_was_busy_gives_back_what_it_is_too_late_for(
         for _ in range(3):
             await asyncio.sleep(0.33)
             time.sleep(0.2)  # noqa: ASYNC251 - this is the busy loop
-        await asyncio.wait_for(all_of(*calls), 10)
+        await asyncio.wait_for(all_of(*calls), 60)
     assert len(starts) == 8
     assert starts.holds(2, 0.4)
 
@@ -191,12 +203,13 @@ async def test_without_redis_every_process_goes_on_by_itself_and_says_so_once(
             assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["rate_limit.store_away"]
 
             await asyncio.sleep(0.4)
-            began = time.monotonic()
-            await one.throttle(service, starts.call)
-            assert time.monotonic() - began < 0.1, "nobody waits for a Redis that is known to be away"
+            assert one._shared
+            with mock.patch.object(one._shared.store, "reserve") as reserve:
+                await one.throttle(service, starts.call)
+            assert reserve.mock_calls == [], "nobody waits for a Redis that is known to be away"
 
             mortal_redis.start()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while len(caplog.records) < 2:  # noqa: ASYNC110 - a log record sets no event
                     await asyncio.sleep(0.05)
             assert caplog.records[1].getMessage().startswith("rate_limit.store_back")
@@ -212,6 +225,6 @@ async def test_a_redis_that_goes_away_while_calls_wait_lets_them_go_on(mortal_re
         calls = [asyncio.create_task(one.throttle(service, starts.call)) for _ in range(20)]
         await asyncio.sleep(0.2)
         mortal_redis.stop()
-        await asyncio.wait_for(all_of(*calls), 5)
+        await asyncio.wait_for(all_of(*calls), 60)
     assert len(starts) == 20
     assert starts.holds(5, 0.4)

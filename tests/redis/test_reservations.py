@@ -1,6 +1,7 @@
 """The scripts on a real server: what is reserved, given back, penalised and kept."""
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
@@ -28,6 +29,11 @@ async def reserve(
     return await store.reserve(key, limit, count=count, slack=SLACK, longest=longest)
 
 
+def is_left(wait: float | None, of: float, since: float) -> bool:
+    """Whether a wait is what is left of a longer one that began between `since` (monotonic) and now."""
+    return wait is not None and of - (time.monotonic() - since) - 1e-3 <= wait <= of + 1e-3
+
+
 def waits(reserved: Reserved) -> list[float]:
     return [each.wait for each in reserved.reservations]
 
@@ -35,39 +41,52 @@ def waits(reserved: Reserved) -> list[float]:
 async def test_starts_are_reserved_one_window_after_the_latest_start_of_those_before(
     store: RedisRateLimits, key: str
 ) -> None:
+    began = time.monotonic()
     reserved = await reserve(store, key, 7)
     later = [10.0 + SLACK, 20.0 + 2 * SLACK]
     assert waits(reserved) == pytest.approx([0.0] * 3 + [later[0]] * 3 + [later[1]], abs=1e-5)
-    assert waits(await reserve(store, key)) == pytest.approx([later[1]], abs=0.05)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, later[1], began)
 
 
 async def test_what_would_take_too_long_is_not_reserved(store: RedisRateLimits, key: str) -> None:
+    began = time.monotonic()
     reserved = await reserve(store, key, 5, longest=5.0)
     assert len(reserved.reservations) == 3
-    assert reserved.refused == pytest.approx(10.0 + SLACK, abs=0.05)
-    assert waits(await reserve(store, key)) == pytest.approx([10.0 + SLACK], abs=0.05)
+    assert is_left(reserved.refused, 10.0 + SLACK, began)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, 10.0 + SLACK, began)
 
 
 async def test_what_is_given_back_is_free_again(store: RedisRateLimits, key: str) -> None:
+    began = time.monotonic()
     reserved = await reserve(store, key, 3)
     await store.give_back(key, [reserved.reservations[1].token, reserved.reservations[2].token])
-    assert waits(await reserve(store, key, 3)) == pytest.approx([0.0, 0.0, 10.0], abs=0.05)
+    *free, wait = waits(await reserve(store, key, 3))
+    assert free == [0.0, 0.0]
+    assert is_left(wait, 10.0 + SLACK, began)
 
 
 async def test_giving_back_what_is_not_there_changes_nothing(store: RedisRateLimits, redis: Redis, key: str) -> None:
+    began = time.monotonic()
     await store.penalise(key, 5.0)
     penalty = await redis.lindex(f"integrations:rate:{{{key}}}", 0)
     assert isinstance(penalty, bytes)
     await store.give_back(key, [penalty.decode(), "7"])
-    assert waits(await reserve(store, key)) == pytest.approx([5.0], abs=0.05)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, 5.0, began)
 
 
 async def test_a_penalty_holds_for_everybody_and_the_longest_one_stays(store: RedisRateLimits, key: str) -> None:
+    began = time.monotonic()
     await store.penalise(key, 5.0)
     await store.penalise(key, 2.0)
-    assert waits(await reserve(store, key)) == pytest.approx([5.0], abs=0.05)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, 5.0, began)
+    began = time.monotonic()
     await store.penalise(key, 8.0)
-    assert waits(await reserve(store, key)) == pytest.approx([8.0], abs=0.05)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, 8.0, began)
 
 
 async def test_keys_are_apart(store: RedisRateLimits, key: str) -> None:
@@ -85,11 +104,11 @@ async def test_starts_leave_the_window(store: RedisRateLimits, redis: Redis, key
 
 async def test_a_key_is_one_list_that_expires_with_its_window(store: RedisRateLimits, redis: Redis, key: str) -> None:
     name = f"integrations:rate:{{{key}}}"
-    await reserve(store, key, limit=RateLimit(3, 0.3))
+    await reserve(store, key, limit=RateLimit(3, 2.0))
     assert [found async for found in redis.scan_iter(f"*{key}*")] == [name.encode()]
     assert await redis.type(name) == b"list"
-    assert 0 < await redis.pttl(name) <= 330
-    await asyncio.sleep(0.4)
+    assert 0 < await redis.pttl(name) <= 2030
+    await asyncio.sleep(2.1)
     assert not await redis.exists(name)
 
 
@@ -97,8 +116,8 @@ async def test_a_penalty_alone_expires_too_and_is_kept_until_then(
     store: RedisRateLimits, redis: Redis, key: str
 ) -> None:
     name = f"integrations:rate:{{{key}}}"
-    await store.penalise(key, 0.3)
-    assert 0 < await redis.pttl(name) <= 310
+    await store.penalise(key, 5.0)
+    assert 0 < await redis.pttl(name) <= 5010
     await reserve(store, key, limit=RateLimit(1, 0.01))
     assert await redis.pttl(name) > 250
 
@@ -110,8 +129,10 @@ async def test_a_server_that_has_forgotten_the_scripts_is_told_again(
     await redis.script_flush()
     assert waits(await reserve(store, key)) == [0.0]
     await redis.script_flush()
+    began = time.monotonic()
     await store.penalise(key, 5.0)
-    assert waits(await reserve(store, key)) == pytest.approx([5.0], abs=0.05)
+    (wait,) = waits(await reserve(store, key))
+    assert is_left(wait, 5.0, began)
 
 
 async def test_a_reservation_is_one_round_trip(store: RedisRateLimits, redis: Redis, key: str) -> None:
@@ -145,10 +166,10 @@ async def test_without_a_server_the_failure_is_ours_and_comes_soon() -> None:
 async def test_a_server_that_does_not_answer_is_not_waited_for(redis_server: RedisServer, redis: Redis) -> None:
     async with open_redis_rate_limits(SecretStr(redis_server.url)) as store:
         await store.ping()
-        await redis.client_pause(1_000)
+        await redis.client_pause(3_000)
         with pytest.raises(StoreUnavailableError):
-            await asyncio.wait_for(store.ping(), 0.8)
-        await asyncio.sleep(0.6)
+            await asyncio.wait_for(store.ping(), 2.5)
+        await redis.ping()  # waits for the end of the pause
         await store.ping()
 
 
