@@ -7,6 +7,7 @@ from typing import Self
 from .core.catalogue import Catalogue
 from .core.errors import ConfigurationError
 from .core.oauth_messages import OAuthClient
+from .core.proxy_rules import ProxyRules
 from .core.secret import SecretStr
 from .core.service import ServiceDefinition
 from .core.service_kinds import TokenEndpointAuth
@@ -27,6 +28,8 @@ class Configuration:
         """Read and check everything. Raises ConfigurationError."""
         settings = Settings.from_environment(environment)
         catalogue = load_catalogue(settings, environment)
+        # Only here are the names of the services known, and only before the server starts is a mistake told in full.
+        ProxyRules.of(catalogue, settings.proxy_allow)
         return cls(settings, catalogue, load_clients(catalogue, environment))
 
 

@@ -98,14 +98,14 @@ def _redirect_url(value: str) -> str:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        raise ValueError("each entry is one complete URL") from None
+        raise ValueError("must name complete URLs") from None
     is_web = parts.scheme in ("http", "https")
     if parts.scheme in _DANGEROUS_SCHEMES or "@" in parts.netloc or (is_web and not parts.hostname):
-        raise ValueError("each entry is one complete URL, such as https://app.example.com/integrations")
+        raise ValueError("must name complete URLs, such as https://app.example.com/integrations")
     if not value.isascii() or not value.isprintable() or not _NOT_IN_A_REDIRECT.isdisjoint(value):
-        raise ValueError("each entry is one exact URL in ASCII, without a fragment or wildcard")
+        raise ValueError("must name exact URLs in ASCII, without a fragment or wildcard")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ValueError("http:// is for localhost only: use https://")
+        raise ValueError("may have http:// for localhost only: use https://")
     return value
 
 
@@ -243,11 +243,21 @@ def _is_publishable(key: str) -> bool:
     return isinstance(claims, dict) and claims.get("role") == "anon"
 
 
+_WHAT: Final = {
+    "missing": "is missing",
+    "int_parsing": "must be a whole number",
+    "bool_parsing": "must be true or false",
+}
+"""By pydantic's type of a mistake."""
+_OURS: Final = {"Value error, ": "", "Input should be ": "must be "}
+_PYDANTICS_OPENING: Final = re.compile("|".join(f"^{opening}" for opening in _OURS))
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(problem["loc"][0]) if problem["loc"] else ""
-        what = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+        what = _WHAT.get(problem["type"]) or _PYDANTICS_OPENING.sub(lambda found: _OURS[found[0]], problem["msg"])
         advice = f" {_ADVICE[name]}" if name in _ADVICE else ""
         lines.append(f"{name} {what}.{advice}".strip().replace("..", "."))
     return "\n".join(lines)

@@ -117,6 +117,22 @@ def test_a_value_that_cannot_be_is_told_by_name(name: str, value: str) -> None:
     assert "canary" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PORT", "http", "PORT must be a whole number."),
+        ("PORT", "0", "PORT must be greater than or equal to 1."),
+        ("SESSION_CHECK", "sometimes", "SESSION_CHECK must be 'off', 'sensitive' or 'always'."),
+        ("ALLOW_ANONYMOUS_USERS", "perhaps", "ALLOW_ANONYMOUS_USERS must be true or false."),
+        ("ALLOWED_REDIRECT_URLS", "x", "ALLOWED_REDIRECT_URLS must name complete URLs, such as https://"),
+    ],
+)
+def test_a_mistake_is_told_as_a_sentence_about_the_setting(name: str, value: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        read(**{name: value})
+    assert str(error.value).startswith(told)
+
+
 def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as error:
         Settings.from_environment({"PORT": "0"})
@@ -161,6 +177,12 @@ def test_clients_are_read_for_the_services_that_are_complete() -> None:
     assert list(configuration.clients) == ["hubspot"]
     assert "canary" not in repr(configuration)
     assert missing_settings(configuration.catalogue.get("meta_ads"), environment) == ("META_APP_SECRET",)
+
+
+@pytest.mark.parametrize("rule", ["shopify", "nosuch GET /x", "hubspot FETCH /x", "hubspot GET x"])
+def test_a_proxy_rule_that_cannot_be_is_told_before_anything_starts(rule: str) -> None:
+    with pytest.raises(ConfigurationError, match="PROXY_ALLOW"):
+        Configuration.from_environment({**COMPLETE, "PROXY_ALLOW": rule})
 
 
 def test_a_providers_file_that_is_not_there_is_told_by_its_setting() -> None:

@@ -1,6 +1,8 @@
 """`integrations serve`: the HTTP API."""
 
+import errno
 import gc
+import os
 import socket
 from typing import Final
 
@@ -55,5 +57,11 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {host}, port {port} ({error.strerror}): end what uses it, or set HOST and PORT."
+            f"Cannot listen on {host}, port {port} ({_reason(error)}): end what uses it, or set HOST and PORT."
         ) from None
+
+
+def _reason(error: OSError) -> str:
+    # The socket module adds the address to the system's words, which we name already; resolvers have numbers of theirs.
+    number = error.errno or 0
+    return os.strerror(number) if number in errno.errorcode else str(error.strerror)
