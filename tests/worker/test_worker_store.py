@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from supabase_integrations.adapters.worker_pool import NOBODY, WorkerPool, declaration, open_worker_pool
 from supabase_integrations.adapters.worker_store import PostgresWorkerDatabase
@@ -266,6 +267,22 @@ async def test_a_read_survives_the_end_of_every_connection(world: World) -> None
         found = await asyncio.gather(*(store.get_sealed(ref.id) for _ in range(10)))
 
     assert {row.integration.ref for row in found} == {ref}
+
+
+async def test_a_name_in_any_script_is_read_whatever_the_servers_default_is(world: World) -> None:
+    """A claim reads many users' rows at once: one that could not be sent would take all the others with it."""
+    named, other = await world.connect(2)
+    await world.fate.database.execute(
+        "update public.integrations set display_name = '\U0001f642 \u0416' where id = %s", [named.id]
+    )
+    await world.fate.database.execute(
+        sql.SQL("alter role {} in database {} set client_encoding = 'LATIN1'").format(
+            sql.Identifier(ROLE), sql.Identifier(world.database)
+        )
+    )
+    async with open_worker_pool(world.worker_database) as pool:
+        rows = await PostgresWorkerDatabase(pool).get_many_sealed([named, other])
+    assert {row.integration.display_name for row in rows} == {"\U0001f642 \u0416", None}
 
 
 async def test_a_role_that_is_not_the_workers_is_refused(world: World) -> None:

@@ -165,6 +165,7 @@ _OPTIONS: Final = {
     "prepare_threshold": None,
     "cursor_factory": psycopg.AsyncClientCursor,
     "application_name": "supabase-integrations worker",
+    "client_encoding": "utf8",
     "connect_timeout": 15,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
