@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from supabase_integrations.adapters.audits import COLUMNS
-from supabase_integrations.cli import app
+from supabase_integrations.cli.commands import app
 from tests.database.cluster import Cluster
 
 

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from integrations_api import create_app
-from supabase_integrations.cli import app as command_line
+from supabase_integrations.cli.commands import app as command_line
 from supabase_integrations.configuration import Configuration
 from supabase_integrations.core.callback import KNOWN_ERRORS, CallbackQuery
 from supabase_integrations.core.catalogue import Catalogue

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from supabase_integrations.adapters.worker_pool import open_worker_pool
 from supabase_integrations.adapters.worker_store import PostgresWorkerDatabase
-from supabase_integrations.cli import app
+from supabase_integrations.cli.commands import app
 from supabase_integrations.core.models import IntegrationRef, IntegrationStatus, RefreshFailure
 from tests import canaries
 from tests.database.acts import Actor, Row, change, connect_service, user_claims
