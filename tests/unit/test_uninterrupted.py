@@ -61,16 +61,39 @@ async def test_a_cancellation_is_passed_on_when_the_work_is_done(answer: int | E
     assert work.said == ["begun", "done"]
 
 
-async def test_a_second_cancellation_ends_the_work() -> None:
+async def test_no_further_cancellation_ends_the_work() -> None:
+    """As of the scopes of anyio, which cancel with every turn of the loop."""
     work = Work()
     caller = asyncio.create_task(uninterrupted(work()))
     await turns()
-    caller.cancel()
-    await turns()
-    caller.cancel()
+    for _ in range(20):
+        caller.cancel()
+        await asyncio.sleep(0)
+    work.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    assert work.said == ["begun", "cancelled"]
+    assert work.said == ["begun", "done"]
+
+
+async def test_of_two_time_limits_the_outer_one_is_told() -> None:
+    work = Work()
+    asyncio.get_running_loop().call_later(0.1, work.gate.set)
+    outer = asyncio.timeout(0.05)
+    with pytest.raises(TimeoutError):
+        async with outer, asyncio.timeout(0.01):
+            await uninterrupted(work())
+    assert outer.expired()
+    assert work.said == ["begun", "done"]
+
+
+async def test_work_that_is_cancelled_itself_is_over() -> None:
+    """So ends a loop: it cancels every task."""
+    caller = asyncio.create_task(uninterrupted(Work()()))
+    await turns()
+    (work,) = asyncio.all_tasks() - {caller, asyncio.current_task()}
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
 
 
 async def test_a_timeout_counts_as_a_cancellation() -> None:
