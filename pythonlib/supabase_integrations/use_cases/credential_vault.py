@@ -154,7 +154,7 @@ class CredentialVault:
         except asyncio.CancelledError:
             # What was asked for last may have been given, and nobody else would get it for a minute and a quarter.
             with suppress(IntegrationError):
-                await store.release_lease(integration_id, owner)
+                await uninterrupted(store.release_lease(integration_id, owner))
             raise
 
 
