@@ -49,10 +49,7 @@ HOMES = {
     "starlette": ["integrations_api/"],
     "structlog": [
         "integrations_api/",
-        "supabase_integrations/adapters/call_log.py",
-        "supabase_integrations/adapters/refresh_log.py",
-        "supabase_integrations/adapters/sync_log.py",
-        "supabase_integrations/adapters/worker_log.py",
+        "supabase_integrations/adapters/structured_log.py",
         "supabase_integrations/logs.py",
     ],
     "supabase_auth": ["supabase_integrations/adapters/auth_sessions.py"],

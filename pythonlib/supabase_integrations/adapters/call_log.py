@@ -1,10 +1,11 @@
 """Every call of a third-party service as one structured line: no query, no header, no body, of the path no id."""
 
-import structlog
+from typing import Final
 
 from ..port_service_http import ServiceCall
+from .structured_log import StructuredLog
 
-_log = structlog.get_logger("integrations")
+_log: Final = StructuredLog("calls")
 
 
 class StructuredCallLog:

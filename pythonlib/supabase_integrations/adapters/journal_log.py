@@ -6,7 +6,7 @@ from typing import Final
 from ..core.journal_entry import JournalEntry
 from ..core.models import IntegrationRef
 
-_log: Final = logging.getLogger("integrations.journal")
+_log: Final = logging.getLogger("supabase_integrations.journal")
 
 
 class JournalLogger:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-
 from ..core.errors import JournalUnavailableError, ServiceNotConfiguredError
 from ..core.models import Integration, IntegrationStatus, RefreshFailure
 from ..port import Clock
+from .structured_log import StructuredLog
 
 ALARM_EVERY: Final = timedelta(minutes=10)
 
@@ -23,7 +22,7 @@ _LOOK_UP: Final = (
 _MISSING_HERE: Final = frozenset({ServiceNotConfiguredError.code, JournalUnavailableError.code})
 """What is an alarm. Rows that do not open are none: users can write such rows, and must not be able to raise alarms."""
 
-_log = structlog.get_logger("integrations")
+_log: Final = StructuredLog("refresh")
 
 
 @dataclass(slots=True)

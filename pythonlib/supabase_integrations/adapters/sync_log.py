@@ -2,16 +2,15 @@
 
 from datetime import timedelta
 
-import structlog
-
 from ..core.sync import SkipReason, SyncRef
+from .structured_log import StructuredLog
 
 
 class StructuredSyncLog:
     """Implements `port_sync.SyncLog`."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger()
+        self._log = StructuredLog("sync")
 
     def finished(self, ref: SyncRef, *, records: int, skipped: int, removed: int, complete: bool) -> None:
         """A run is at its end."""

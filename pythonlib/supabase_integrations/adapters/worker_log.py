@@ -1,10 +1,9 @@
 """What the worker tells its operator, as log lines."""
 
-import structlog
-
 from ..core.errors import IntegrationError
 from ..core.models import IntegrationRef
 from .refresh_counts import RefreshCounts
+from .structured_log import StructuredLog
 
 
 class StructuredWorkerLog:
@@ -12,7 +11,7 @@ class StructuredWorkerLog:
 
     def __init__(self, refreshes: RefreshCounts) -> None:
         self._refreshes = refreshes
-        self._log = structlog.get_logger()
+        self._log = StructuredLog("worker")
         self._claimed = self._claims = self._most_in_flight = 0
 
     def waiting(self, reason: str) -> None:
