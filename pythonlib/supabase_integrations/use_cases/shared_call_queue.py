@@ -9,6 +9,7 @@ line goes on by itself while the store is away.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import islice
 from math import inf
 from typing import Final
@@ -47,8 +48,10 @@ class SharedCallQueue(CallQueue):
         self._limit = limit
         self._shared = shared
         self._held: deque[_Slot] = deque()
-        self._used: dict[Waiter, _Slot] = {}
-        """What calls were let go with that have not started yet."""
+        self._used: dict[Waiter, _Slot | None] = {}
+        """What calls were let go with that have not started yet; None where the line goes on without the store."""
+        self._going: list[Waiter] = []
+        """The same calls as a heap, and some that have started or gone: the first that has not is soon found."""
         self._is_asking = False
         self._is_alone = False
         """Whether the line goes on without the store."""
@@ -74,22 +77,42 @@ class SharedCallQueue(CallQueue):
         self._limit = rules.limit or self._limit
         super().configure(rules)
 
+    def _let_go(self) -> Waiter | None:
+        waiter = super()._let_go()
+        if waiter is not None:
+            self._used[waiter] = None
+            heappush(self._going, waiter)
+        return waiter
+
     def _begin(self, waiter: Waiter) -> bool:
-        slot = self._used.pop(waiter, None)
+        slot = self._used[waiter]
         now = self._now()
         if slot is not None and now > slot.until:
+            del self._used[waiter]
             self._shared.was_late()
             self._shared.give_back(self._key, [slot.token])
             return False
+        if self._is_overtaking(waiter):
+            self._take_back(waiter)
+            return False
+        del self._used[waiter]
         if slot is not None:
             self._shared.was_in_time()
         self._log.record(now)
         return True
 
+    def _is_overtaking(self, waiter: Waiter) -> bool:
+        """Whether a call before this one came too late just now and has not started yet: that one is next."""
+        while self._going[0] not in self._used:
+            heappop(self._going)
+        return self._going[0] < waiter or (bool(self._waiters) and self._waiters[0] < waiter)
+
     def _take_back(self, waiter: Waiter) -> None:
-        slot = self._used.pop(waiter, None)
+        slot = self._used.pop(waiter)
         if slot is not None:
             self._held.appendleft(slot)
+        if not self._used:
+            self._going.clear()
 
     def _pump(self) -> None:
         now = self._now()

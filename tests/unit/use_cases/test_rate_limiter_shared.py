@@ -176,6 +176,36 @@ def test_a_call_that_comes_too_late_for_its_reservation_takes_another() -> None:
     run(main())
 
 
+async def order_on_a_busy_loop(seed: int, away: float | None) -> list[int]:
+    """Which calls started, one after the other, where each of them keeps the loop busy for a while."""
+    random, order, loop = Random(seed), list[int](), asyncio.get_running_loop()
+    store = FakeStore(Random(seed), latency=0.01)
+    (limiter,) = processes(1, store, 20, 0.2, None)
+
+    async def call(number: int) -> None:
+        async def fn() -> None:
+            order.append(number)
+            loop._virtual.now += random.uniform(0, 0.015)  # type: ignore[attr-defined]
+
+        await limiter.throttle("crm", fn)
+
+    def go_away() -> None:
+        store.is_away = not store.is_away
+
+    if away is not None:
+        loop.call_later(away, go_away)
+        loop.call_later(away + 1.5, go_away)
+    await asyncio.gather(*map(call, range(100)))
+    await limiter.aclose()
+    return order
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10_000), st.none() | st.floats(0, 2))
+def test_calls_start_in_order_although_some_come_too_late_for_their_reservation(seed: int, away: float | None) -> None:
+    assert run(order_on_a_busy_loop(seed, away)) == list(range(100))
+
+
 def test_a_call_cancelled_when_it_was_let_go_leaves_its_reservation_to_the_next() -> None:
     async def main() -> None:
         store, began = FakeStore(Random(1), latency=0.001), clock()
