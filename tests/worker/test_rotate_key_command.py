@@ -180,6 +180,7 @@ async def test_a_key_is_not_dropped_while_anything_needs_it(rotating: Rotating) 
     tokens = await rotating.connect(2)
     status, said = await rotating.command("--drop", OLD_ID)
     assert (status, "2 connections" in said) == (1, True), said
+    assert f"there is no journal in {rotating.state_dir / 'journal'}" in said
     assert (await rotating.command())[0] == 0
 
     (user, *_) = {ref.user_id for ref in tokens}
@@ -203,8 +204,19 @@ async def test_a_key_is_not_dropped_while_anything_needs_it(rotating: Rotating) 
 
     status, said = await rotating.command("--drop", OLD_ID)
     assert status == 0, said
-    assert "Remove it from ENCRYPTION_KEYS_RETIRED" in said
+    assert f"Looked into the database and the journal in {journal}." in said
+    assert "Other machines have journals of their own, which cannot be seen from here. Run this on each" in said
+    assert f"Then remove {OLD_ID} from ENCRYPTION_KEYS_RETIRED" in said
     assert "ten minutes" in said
+
+
+async def test_it_names_the_journal_that_it_looked_into_whatever_way_it_was_named(rotating: Rotating) -> None:
+    """With another STATE_DIR than the servers' it would find nothing, and nobody could tell."""
+    here = rotating.world_folder
+    for arguments in (("--status",), ("--drop", OLD_ID)):
+        _, said = await rotating.command(*arguments, STATE_DIR="elsewhere")
+        assert f"there is no journal in {here / 'elsewhere' / 'journal'}." in said
+        assert "Other machines have journals of their own" in said
 
 
 async def test_files_that_are_no_replies_do_not_stop_it(rotating: Rotating) -> None:

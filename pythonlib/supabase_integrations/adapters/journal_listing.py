@@ -18,7 +18,16 @@ class JournalListing:
     """The journal under one STATE_DIR, which need not be there."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._directory = state_dir / "journal"
+        self._directory = state_dir.absolute() / "journal"
+
+    @property
+    def directory(self) -> Path:
+        """Where it looks, as a whole path."""
+        return self._directory
+
+    async def is_there(self) -> bool:
+        """Whether there is such a directory. Where it is not, no process has opened a journal in this STATE_DIR."""
+        return await asyncio.to_thread(self._directory.is_dir)
 
     async def keys(self) -> Mapping[tuple[IntegrationRef, int], str]:
         """The key ids that replies are sealed under, by row and the version they replace.

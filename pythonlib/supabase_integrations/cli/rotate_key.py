@@ -83,13 +83,16 @@ async def _run(
     status: bool,
     drop: str | None,
 ) -> bool:
+    from .rotation_output import JournalLook
+
     async with _opened(environment) as opened:
         uses = await opened.uses()
+        looked = JournalLook(opened.journal.directory, await opened.journal.is_there())
         if status:
-            output.uses(uses)
+            output.uses(uses, looked)
             return True
         if drop is not None:
-            return output.drop(drop, uses)
+            return output.drop(drop, uses, looked)
         return await _rotate(opened, uses, output, report)
 
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from rich import box
@@ -15,10 +17,25 @@ from ..use_cases.key_rotation import RotationReport
 
 _LINE_EVERY: Final = 5.0
 """Seconds between two lines where there is no terminal."""
+_OTHERS: Final = "Other machines have journals of their own, which cannot be seen from here."
 _KEEP: Final = (
     "Cookies and handles of authorizations live ten minutes: keep it that long after the last server and worker was"
     " started with the new ENCRYPTION_KEY."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLook:
+    """The journal that was looked into, of all that there may be."""
+
+    directory: Path
+    is_there: bool
+
+    def __str__(self) -> str:
+        found = (
+            f" and the journal in {self.directory}" if self.is_there else f"; there is no journal in {self.directory}"
+        )
+        return f"Looked into the database{found}."
 
 
 class RotationOutput:
@@ -28,7 +45,7 @@ class RotationOutput:
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._began = time.monotonic()
 
-    def uses(self, uses: Sequence[KeyUse]) -> None:
+    def uses(self, uses: Sequence[KeyUse], looked: JournalLook) -> None:
         """What is sealed under which key."""
         table = Table("Key", "", "Connections", "Authorizations", "Journal", box=box.SIMPLE)
         for column in table.columns[2:]:
@@ -37,8 +54,9 @@ class RotationOutput:
             counts = (use.connections, use.authorizations, use.replies)
             table.add_row(use.key_id, use.role, *(f"{count:,}" for count in counts))
         self._console.print(table)
+        self._say(f"{looked} {_OTHERS}")
 
-    def drop(self, key_id: str, uses: Sequence[KeyUse]) -> bool:
+    def drop(self, key_id: str, uses: Sequence[KeyUse], looked: JournalLook) -> bool:
         """Whether a retired key may be dropped, and how; or what still needs it."""
         use = next((use for use in uses if use.key_id == key_id), None)
         if use is None or not (use.is_known or use.is_used):
@@ -53,6 +71,7 @@ class RotationOutput:
                 f"{key_id} is in use: {use.connections:,} connections, {use.authorizations:,} authorizations under way"
                 f" and {use.replies:,} replies in the journal are sealed under it."
             )
+            self._say(f"{looked} {_OTHERS}")
             if not use.is_known:
                 self._say("It is not in this environment: add it to ENCRYPTION_KEYS_RETIRED, then rotate.")
             elif use.connections:
@@ -60,9 +79,9 @@ class RotationOutput:
             else:
                 self._say("They end by themselves: run this again in ten minutes, with a worker on this machine.")
             return False
-        self._say(f"Nothing is sealed under {key_id}, as far as the database and the journal of this machine tell.")
-        self._say(f"Remove it from ENCRYPTION_KEYS_RETIRED and restart. {_KEEP}")
-        self._say("Where servers run on several machines, run this on each: every machine has a journal of its own.")
+        self._say(f"Nothing is sealed under {key_id} here. {looked}")
+        self._say(f"{_OTHERS} Run this on each of them, and with each STATE_DIR, first.")
+        self._say(f"Then remove {key_id} from ENCRYPTION_KEYS_RETIRED and restart. {_KEEP}")
         return True
 
     @contextmanager
