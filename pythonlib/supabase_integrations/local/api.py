@@ -62,7 +62,11 @@ class Api:
         """The developer's environment, completed with what this system decides and defaults for local use."""
         given = self.settings.environment
         passed_on = {name: value for name, value in given.items() if name not in _NOT_FOR_THE_API}
-        return {**passed_on, **self._defaults(given), **self._decided()}
+        return {**passed_on, **self.own_settings(), "PYTHONUNBUFFERED": "1"}
+
+    def own_settings(self) -> dict[str, str]:
+        """What is not the developer's: the defaults for local use and what this system decides."""
+        return {**self._defaults(self.settings.environment), **self._decided()}
 
     def _defaults(self, given: Mapping[str, str]) -> dict[str, str]:
         app_url = self.settings.app_url
@@ -85,7 +89,6 @@ class Api:
             "DEMO_URL": self.demo_url,
             "DEMO_CRM_CLIENT_ID": self.demo_client_id.get_secret_value(),
             "DEMO_CRM_CLIENT_SECRET": self.demo_client_secret.get_secret_value(),
-            "PYTHONUNBUFFERED": "1",
         }
         if self.jwt_secret:
             decided["SUPABASE_JWT_SECRET"] = self.jwt_secret.get_secret_value()

@@ -2,14 +2,21 @@
 
 import errno
 import socket
+from collections.abc import Mapping
 
 from .errors import LocalStackError
 
 HOST = "127.0.0.1"
 
 
-def require_free(port: int, setting: str) -> None:
-    """Raise `LocalStackError`, naming the port and its setting, when something listens on `port` already."""
+def require_free(ports: Mapping[str, int]) -> None:
+    """Raise `LocalStackError`, naming every port, by its setting, that cannot be listened on."""
+    problems = [problem for setting, port in ports.items() if (problem := _problem(port, setting))]
+    if problems:
+        raise LocalStackError("\n".join(problems))
+
+
+def _problem(port: int, setting: str) -> str | None:
     try:
         _bind(port)
     except OSError as error:
@@ -19,7 +26,8 @@ def require_free(port: int, setting: str) -> None:
             reason = f"port {port} is already in use"
         else:
             reason = f"port {port} cannot be used: {error}"
-        raise LocalStackError(f"{reason}. Choose another one with {setting}, or end what uses it.") from error
+        return f"{reason}. Choose another one with {setting}, or end what uses it."
+    return None
 
 
 def _bind(port: int) -> None:

@@ -83,7 +83,7 @@ class PostgresServer:
 
         Who passes `processes` leaves the stop to them.
         """
-        require_free(self.port, "DB_PORT")
+        require_free({"DB_PORT": self.port})
         programs = await asyncio.to_thread(PostgresPrograms.find)
         await ensure_cluster(self.data_dir, programs, self.superuser_password, self._log_path)
         child = await self._spawn(programs)

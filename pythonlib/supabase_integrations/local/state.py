@@ -1,7 +1,8 @@
 """The state directory of one local system: its lock, its secrets, its logs and its description of itself.
 
 Only one system runs per directory: the first holds a lock that the kernel releases however it dies. `dev.json`
-describes a system that is ready, for tests and outside tools, and is removed at the end. `processes.json` lists its
+describes a system that is ready, for tests and outside tools, and `dev.env` has its settings, for commands beside it;
+both are removed at the end. `processes.json` lists its
 processes from their start on; when a killed system left it behind, the next start ends what still runs of it,
 recognising each process by its start time, never by its number alone.
 """
@@ -33,6 +34,7 @@ _OURS = (
     "journal",
     "secrets.json",
     "dev.json",
+    "dev.env",
     "processes.json",
 )
 """What a reset removes; anything else in the directory is somebody else's."""
@@ -73,6 +75,7 @@ class StateDirectory:
         self.demo_store = self.path / "demo-crm.jsonl"
         self.secrets = self.path / "secrets.json"
         self.description = self.path / "dev.json"
+        self.settings = self.path / "dev.env"
         self._processes = self.path / "processes.json"
 
     @contextlib.contextmanager
@@ -95,9 +98,15 @@ class StateDirectory:
             else:
                 target.unlink(missing_ok=True)
 
-    def describe(self, description: Description) -> None:
-        """Write `dev.json` in one step, so that no reader sees half of it."""
+    def describe(self, description: Description, settings: Mapping[str, str]) -> None:
+        """Write `dev.env` and then `dev.json`, each in one step, so that no reader sees half of it."""
+        write_private(self.settings, "".join(f"{name}={_quoted(value)}\n" for name, value in settings.items()))
         write_private(self.description, json.dumps(asdict(description), indent=2) + "\n")
+
+    def withdraw(self) -> None:
+        """Remove both again: the system is no longer ready."""
+        self.description.unlink(missing_ok=True)
+        self.settings.unlink(missing_ok=True)
 
     def record_processes(self, pids: Mapping[str, int]) -> None:
         """Note which processes a killed system would leave."""
@@ -105,8 +114,8 @@ class StateDirectory:
         write_private(self._processes, json.dumps(marks, indent=2) + "\n")
 
     def forget(self) -> None:
-        """Remove both files: nothing of this system runs any more."""
-        self.description.unlink(missing_ok=True)
+        """Remove what says that something runs: nothing of this system does any more."""
+        self.withdraw()
         self._processes.unlink(missing_ok=True)
 
     def end_leftovers(self) -> None:
@@ -133,6 +142,12 @@ def write_private(path: Path, text: str) -> None:
     draft.touch(mode=0o600)
     draft.write_text(text, "utf-8")
     draft.replace(path)
+
+
+def _quoted(value: str) -> str:
+    """As a .env file has it, and a shell as well, but for an apostrophe."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _end(pid: int, mark: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -41,12 +41,12 @@ async def run_local_system(
         processes = Processes(state)
         try:
             async with loopback_client() as http:
-                description = await _Start(settings, state, processes, http, progress).run()
-            state.describe(description)
+                description, settings_of_commands = await _Start(settings, state, processes, http, progress).run()
+            state.describe(description, settings_of_commands)
             ready(description)
             raise await processes.wait_for_a_loss()
         finally:
-            state.description.unlink(missing_ok=True)
+            state.withdraw()
             await processes.stop_all()
             state.forget()
 
@@ -71,7 +71,8 @@ class _Start:
         self._progress = progress
         self._secrets = LocalSecrets.load_or_generate(state.secrets)
 
-    async def run(self) -> Description:
+    async def run(self) -> tuple[Description, Mapping[str, str]]:
+        """What the system is, and the settings of commands beside it."""
         demo = DemoService(
             port=self._settings.demo_port,
             client_id=self._secrets.demo_client_id,
@@ -87,7 +88,8 @@ class _Start:
         if self._settings.supabase:
             self._progress("Checking that strangers read nothing")
             await require_protection(self._http, self._settings.api_url, self._settings.supabase)
-        return self._describe(supabase, demo)
+        description = self._describe(supabase, demo)
+        return description, {**api.own_settings(), **_doors(description)}
 
     async def _supabase(self) -> Supabase:
         if self._settings.supabase:
@@ -135,9 +137,14 @@ class _Start:
         )
 
 
+def _doors(description: Description) -> dict[str, str]:
+    worker = description.worker_database_url
+    doors = {"DATABASE_URL": description.database_url, "WORKER_DATABASE_URL": worker, "WORKER_LISTEN_URL": worker}
+    return {name: url for name, url in doors.items() if url}
+
+
 def _require_free_ports(settings: LocalSettings) -> None:
-    require_free(settings.port, "PORT")
-    require_free(settings.demo_port, "DEMO_PORT")
+    ports = {"PORT": settings.port, "DEMO_PORT": settings.demo_port}
     if settings.supabase is None:
-        require_free(settings.supabase_port, "SUPABASE_PORT")
-        require_free(settings.database_port, "DB_PORT")
+        ports |= {"SUPABASE_PORT": settings.supabase_port, "DB_PORT": settings.database_port}
+    require_free(ports)

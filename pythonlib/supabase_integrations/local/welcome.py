@@ -12,6 +12,7 @@ def addresses(description: Description) -> list[tuple[str, str]]:
         ("Demo CRM", description.demo_url),
         ("Worker", _worker(description)),
         ("Described in", f"{description.state_dir}/dev.json"),
+        ("Commands", f".venv/bin/integrations doctor --env-file {description.state_dir}/dev.env"),
         ("Logs", description.log_dir),
     ]
 

@@ -45,11 +45,20 @@ def test_a_ready_system_describes_itself_to_its_owner_only(running: LocalSystem)
 
 def test_the_secrets_of_a_system_are_readable_by_its_owner_only(running: LocalSystem) -> None:
     """The files that open the database and the credentials are private, and so are the logs."""
-    private = [running.state_dir / "secrets.json", running.state_dir / "demo-crm.jsonl", *running.log_dir.glob("*.log")]
+    names = ("secrets.json", "demo-crm.jsonl", "dev.env")
+    private = [*(running.state_dir / name for name in names), *running.log_dir.glob("*.log")]
 
     assert {path.name: oct(path.stat().st_mode & 0o077) for path in private if path.name != "dev.log"} == {
         path.name: "0o0" for path in private if path.name != "dev.log"
     }
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["rotate-key", "--status"], ["audit"]], ids=lambda words: words[0])
+def test_a_command_works_beside_the_system_with_its_settings(running: LocalSystem, arguments: list[str]) -> None:
+    """dev.env opens every door that a command needs: Auth and Data API, both logins of the database, the key."""
+    command = [sys.executable, "-m", "supabase_integrations", *arguments, "--env-file", f"{running.state_dir}/dev.env"]
+    told = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_a_state_directory_belongs_to_one_running_system(running: LocalSystem, dev: DevProcess) -> None:
@@ -75,6 +84,16 @@ def test_a_busy_port_is_named_with_its_setting(
     assert f"port {dev.ports[setting]} is already in use" in attempt.stderr
     assert f"with {setting}" in attempt.stderr
     assert not other.dev_json.exists()
+
+
+def test_all_busy_ports_are_named_at_once(running: LocalSystem, dev: DevProcess, tmp_path: Path) -> None:
+    """A second clone's first start meets all four of the first one's."""
+    attempt = DevProcess(tmp_path / "state").run_to_its_end(**{name: str(port) for name, port in dev.ports.items()})
+
+    assert attempt.returncode == 1
+    assert [line.split(" with ")[1] for line in attempt.stderr.splitlines()] == [
+        f"{setting}, or end what uses it." for setting in ("PORT", "DEMO_PORT", "SUPABASE_PORT", "DB_PORT")
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

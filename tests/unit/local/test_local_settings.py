@@ -126,3 +126,12 @@ def test_what_this_system_decides_wins_over_the_environment() -> None:
     assert environment["HOST"] == "127.0.0.1"
     assert environment["DEMO_URL"] == "http://127.0.0.1:9400"
     assert environment["SUPABASE_JWT_SECRET"] == "canary-jwt-secret"
+
+
+def test_the_settings_for_commands_are_what_this_system_made_and_nothing_of_the_developers() -> None:
+    developers = {"META_APP_SECRET": "canary-meta", "ALLOWED_ORIGINS": "https://app.example", "HOME": "/home"}
+    own = api(developers).own_settings()
+
+    assert own["ENCRYPTION_KEY"] == "c" * 64
+    assert own["STATE_DIR"] == "/state"
+    assert not set(developers) & set(own)

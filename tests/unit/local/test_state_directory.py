@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from supabase_integrations.cli.environment import read_environment
 from supabase_integrations.local.errors import LocalStackError
 from supabase_integrations.local.pids import start_mark
 from supabase_integrations.local.secrets import LocalSecrets
@@ -34,14 +35,30 @@ def state(tmp_path: Path) -> StateDirectory:
 
 
 def test_the_description_is_private_and_hides_its_secrets_from_reprs(state: StateDirectory) -> None:
-    state.describe(DESCRIPTION)
+    state.describe(DESCRIPTION, {})
 
     assert state.description.stat().st_mode & 0o777 == 0o600
+    assert state.settings.stat().st_mode & 0o777 == 0o600
     assert "canary" not in repr(DESCRIPTION)
 
 
+def test_a_command_reads_the_settings_as_they_were_written(state: StateDirectory) -> None:
+    settings = {"URL": "postgresql://a:b@127.0.0.1/x?a=b&c=d", "DIR": "/o'clock/a \\b #c", "REF": "${URL}", "NONE": ""}
+    state.describe(DESCRIPTION, settings)
+
+    read = read_environment(state.settings)
+    assert {name: read[name] for name in settings} == settings
+
+
+def test_what_is_withdrawn_is_gone(state: StateDirectory) -> None:
+    state.describe(DESCRIPTION, {"URL": "x"})
+    state.withdraw()
+
+    assert list(state.path.iterdir()) == []
+
+
 def test_a_second_holder_is_told_who_has_the_directory(state: StateDirectory) -> None:
-    state.describe(DESCRIPTION)
+    state.describe(DESCRIPTION, {})
 
     with (
         state.locked(),
