@@ -68,6 +68,7 @@ _FRAMEWORK_CODES: Final = {
     400: "malformed_request",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     413: "body_too_large",
     415: "unsupported_media_type",
 }
@@ -76,6 +77,7 @@ _FRAMEWORK_DETAILS: Final = {
     400: "The request cannot be read: send a JSON object, as application/json.",
     404: "There is nothing at this path. /docs lists what there is.",
     405: "This path does not take that method. /docs lists what it takes.",
+    408: "The request body did not come in time.",
     413: "The request body is larger than this server accepts.",
 }
 
@@ -177,7 +179,10 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
 async def _framework_error(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = _FRAMEWORK_CODES.get(status, "http_error")
-    headers = error.headers if isinstance(error, HTTPException) else None
+    headers = dict((error.headers if isinstance(error, HTTPException) else None) or {})
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        # What still comes of the request is not waited for (RFC 9110 §15.5.9).
+        headers["connection"] = "close"
     detail = _FRAMEWORK_DETAILS.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
     return problem(status, code, detail, headers=headers)
 

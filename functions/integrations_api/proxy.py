@@ -155,5 +155,9 @@ async def _body(head: ProxyHead, upload: _Upload) -> RequestBody:
     found = dict(head.headers)
     length = found.get("content-length", "" if "transfer-encoding" in found else "0")
     if length.isdecimal() and int(length) <= _BUFFERED_BYTES:
-        return b"".join([chunk async for chunk in upload.chunks()]) or None
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                return b"".join([chunk async for chunk in upload.chunks()]) or None
+        except TimeoutError:
+            raise HTTPException(408) from None
     return upload.chunks()
