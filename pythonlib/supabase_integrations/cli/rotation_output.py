@@ -32,10 +32,9 @@ class JournalLook:
     is_there: bool
 
     def __str__(self) -> str:
-        found = (
-            f" and the journal in {self.directory}" if self.is_there else f"; there is no journal in {self.directory}"
-        )
-        return f"Looked into the database{found}."
+        if self.is_there:
+            return f"Looked into the database and the journal in {self.directory}."
+        return f"Looked into the database; there is no journal in {self.directory}."
 
 
 class RotationOutput:

@@ -150,7 +150,8 @@ def _reason(row: Integration, now: datetime) -> Reason:
         return Reason(
             "Its token has ended, and the worker came to it and left it as it is.",
             "The worker's log says why, under `credential.refresh_skipped` and this id: the worker's settings have no"
-            " client for the service, or not the key above (`integrations rotate-key --status`).",
+            " client for the service, or not the key above, or not that of a new token in its journal"
+            " (`integrations rotate-key --status`).",
         )
     return reason_for(row.status, None)
 
