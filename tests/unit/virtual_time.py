@@ -1,11 +1,16 @@
 """An event loop whose clock jumps to the next timer: hours of waiting take no time, and each run is the same."""
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+_START: Final = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -40,6 +45,16 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
+class LoopClock:
+    """Implements `port.Clock`: the running loop's time."""
+
+    def now(self) -> datetime:
+        return _START + timedelta(seconds=clock())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end on a virtual loop; an exception that nobody retrieved fails it."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -48,3 +63,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     assert isinstance(loop, VirtualLoop)
     assert loop.unhandled == []
     return result
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a test of a coroutine: it runs on a virtual loop of its own."""
+
+    @functools.wraps(test)
+    def run_it(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_it

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
@@ -18,18 +18,7 @@ from supabase_integrations.core.sync import SkipReason, SyncPlan, SyncRecord, Sy
 from supabase_integrations.use_cases.integration_client import IntegrationClient
 from supabase_integrations.use_cases.sync import ResourceSync
 from supabase_integrations.use_cases.sync_resources import SyncResource
-
-_START = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-class LoopClock:
-    """The running loop's time."""
-
-    def now(self) -> datetime:
-        return _START + timedelta(seconds=asyncio.get_running_loop().time())
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+from tests.unit.virtual_time import LoopClock
 
 
 @dataclass
@@ -129,7 +118,7 @@ class Service:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[SimpleNamespace]:
-    yield SimpleNamespace(service=SimpleNamespace(name="service"))
+    yield SimpleNamespace(service=SimpleNamespace(name="service", lineage=("service",)))
 
 
 def sync_of(service: Service, store: MemoryStore, log: Told) -> ResourceSync:

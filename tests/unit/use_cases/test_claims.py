@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 
-from supabase_integrations.adapters.clock import SystemClock
 from supabase_integrations.core.errors import IntegrationError, SchemaMissingError, StoreUnavailableError
 from supabase_integrations.core.models import (
     Integration,
@@ -23,8 +22,9 @@ from supabase_integrations.use_cases.claims import Claims
 from supabase_integrations.use_cases.due_bell import DueBell
 from supabase_integrations.use_cases.refresher import Refresher
 from supabase_integrations.use_cases.worker import SideTaskEndedError, Worker, WorkerPlan
+from tests.unit.virtual_time import LoopClock, in_virtual_time
 
-NOW = SystemClock().now()
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def a_row(ref: IntegrationRef) -> SealedIntegration:
@@ -131,7 +131,7 @@ def refs(count: int) -> list[IntegrationRef]:
 
 
 def claims(queue: Queue, renewals: Renewals, log: Noted, *, concurrency: int = 4) -> Claims:
-    clock = SystemClock()
+    clock = LoopClock()
     bell = DueBell(clock, timedelta(seconds=0.05))
     return Claims(
         cast(WorkerDatabase, queue),
@@ -154,6 +154,7 @@ async def until_done(loop: Claims, renewals: Renewals, count: int) -> None:
     await loop.drain()
 
 
+@in_virtual_time
 async def test_no_more_is_claimed_than_begins_at_once() -> None:
     queue, renewals = Queue(refs(50)), Renewals()
 
@@ -163,6 +164,7 @@ async def test_no_more_is_claimed_than_begins_at_once() -> None:
     assert max(queue.asked_for) == 4
 
 
+@in_virtual_time
 async def test_freed_slots_are_gathered_into_few_claims() -> None:
     """Each claim looks through up to 5,000 rows."""
     queue, renewals = Queue(refs(200)), Renewals(seconds=0.002)
@@ -172,6 +174,7 @@ async def test_freed_slots_are_gathered_into_few_claims() -> None:
     assert len([asked for asked in queue.asked_for if asked < 10]) <= 2
 
 
+@in_virtual_time
 async def test_one_row_that_fails_unforeseen_ends_nothing() -> None:
     due = refs(10)
     queue, log = Queue(list(due)), Noted()
@@ -182,6 +185,7 @@ async def test_one_row_that_fails_unforeseen_ends_nothing() -> None:
     assert log.events.count("crashed") == 1
 
 
+@in_virtual_time
 async def test_an_outage_is_waited_out() -> None:
     queue, renewals, log = Queue(refs(3)), Renewals(), Noted()
     queue.claim_failures = [StoreUnavailableError(), StoreUnavailableError()]
@@ -193,6 +197,7 @@ async def test_an_outage_is_waited_out() -> None:
     assert log.events.count("database_back") == 1
 
 
+@in_virtual_time
 async def test_what_no_waiting_mends_is_raised() -> None:
     queue = Queue(claim_failures=[SchemaMissingError()])
 
@@ -207,13 +212,14 @@ def worker(queue: Queue, renewals: Renewals, **side_tasks: Any) -> tuple[Worker,
         plan,
         cast(WorkerDatabase, queue),
         cast(Refresher, renewals),
-        SystemClock(),
+        LoopClock(),
         cast(Any, log),
         side_tasks=side_tasks,
     )
     return made, log
 
 
+@in_virtual_time
 async def test_a_part_that_ends_ends_the_worker_after_what_was_begun() -> None:
     queue, renewals = Queue(refs(2)), Renewals(seconds=0.3)
 
@@ -231,6 +237,7 @@ async def test_a_part_that_ends_ends_the_worker_after_what_was_begun() -> None:
         await worker(Queue(), renewals, part=returns)[0].run()
 
 
+@in_virtual_time
 async def test_a_stopped_worker_has_finished_and_cleared_away() -> None:
     queue, renewals = Queue(refs(4)), Renewals(seconds=0.2)
     made, log = worker(queue, renewals)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from supabase_integrations.adapters.clock import SystemClock
 from supabase_integrations.adapters.worker_listener import moment_of
 from supabase_integrations.use_cases.due_bell import DueBell
 from tests.unit.fakes import FakeClock
+from tests.unit.virtual_time import LoopClock, in_virtual_time
 
 HOUR = timedelta(hours=1)
 
@@ -22,13 +22,15 @@ async def rang_within(bell: DueBell, seconds: float) -> bool:
     return True
 
 
+@in_virtual_time
 async def test_it_rings_at_the_poll() -> None:
-    assert await rang_within(DueBell(SystemClock(), timedelta(milliseconds=50)), 2)
-    assert not await rang_within(DueBell(SystemClock(), HOUR), 0.1)
+    assert await rang_within(DueBell(LoopClock(), timedelta(milliseconds=50)), 2)
+    assert not await rang_within(DueBell(LoopClock(), HOUR), 0.1)
 
 
+@in_virtual_time
 async def test_an_announced_moment_ends_a_wait_that_has_begun() -> None:
-    clock = SystemClock()
+    clock = LoopClock()
     bell = DueBell(clock, HOUR)
     waiting = asyncio.create_task(rang_within(bell, 3))
     await asyncio.sleep(0)
@@ -39,8 +41,9 @@ async def test_an_announced_moment_ends_a_wait_that_has_begun() -> None:
     assert not await rang_within(bell, 0.1)
 
 
+@in_virtual_time
 async def test_what_is_due_after_the_next_look_is_not_remembered() -> None:
-    clock = SystemClock()
+    clock = LoopClock()
     bell = DueBell(clock, timedelta(seconds=60))
 
     for seconds in range(61, 5000):
@@ -49,9 +52,10 @@ async def test_what_is_due_after_the_next_look_is_not_remembered() -> None:
     assert bell.remembered <= 1
 
 
+@in_virtual_time
 async def test_a_flood_of_announcements_is_one_a_second() -> None:
     """Every role of a database may NOTIFY."""
-    clock = SystemClock()
+    clock = LoopClock()
     bell = DueBell(clock, timedelta(seconds=60))
 
     for number in range(100_000):
@@ -66,8 +70,9 @@ async def test_a_flood_of_announcements_is_one_a_second() -> None:
     assert rings <= 4
 
 
+@in_virtual_time
 async def test_a_shorter_wait_ends_earlier_and_a_ring_ends_all() -> None:
-    bell = DueBell(SystemClock(), HOUR)
+    bell = DueBell(LoopClock(), HOUR)
     await bell.wait(timedelta(milliseconds=20))
 
     waiting = asyncio.create_task(rang_within(bell, 5))
@@ -78,6 +83,7 @@ async def test_a_shorter_wait_ends_earlier_and_a_ring_ends_all() -> None:
     assert await rang_within(bell, 0.1)
 
 
+@in_virtual_time
 async def test_a_clock_that_is_set_back_delays_no_look() -> None:
     clock = FakeClock()
     bell = DueBell(clock, timedelta(milliseconds=50))

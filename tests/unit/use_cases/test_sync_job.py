@@ -11,7 +11,8 @@ from supabase_integrations.core.json_types import JsonObject
 from supabase_integrations.core.sync import SyncRef, SyncState
 from supabase_integrations.use_cases.sync_job import SyncJob, SyncJobPlan
 from tests.unit import virtual_time
-from tests.unit.use_cases.syncing import LoopClock, MemoryStore, Service, Told, a_ref, sync_of
+from tests.unit.use_cases.syncing import MemoryStore, Service, Told, a_ref, sync_of
+from tests.unit.virtual_time import LoopClock
 
 PLAN = SyncJobPlan(concurrency=2, poll=timedelta(seconds=60))
 
