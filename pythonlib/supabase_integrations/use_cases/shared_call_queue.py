@@ -2,8 +2,8 @@
 
 The line holds the reservations, not the calls in it: when one leaves, those behind it move up, and only what nobody
 here needs any more is given back. A reservation is good for a short while after its moment. Who comes too late, because
-the event loop was, gives it back and keeps its place in line. What really starts is also counted here, so that the
-line goes on by itself while the store is away.
+the event loop was, gives it back and keeps its place in line: who was let go behind it waits for it. What really starts
+is also counted here, so that the line goes on by itself while the store is away.
 """
 
 from collections import deque
