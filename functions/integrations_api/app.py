@@ -15,6 +15,7 @@ from supabase_integrations.integrations import open_integrations
 
 from . import health, http_errors, integrations, oauth, proxy, services
 from .body_limit import BodyLimit
+from .dependencies import patience
 from .request_log import RequestLog
 from .responses import Problem
 
@@ -33,7 +34,7 @@ def create_app(configuration: Configuration) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_integrations(configuration) as system:
-            app.state.integrations = system
+            app.state.integrations, app.state.waits = system, patience()
             yield
 
     # Its documentation page brings its scripts along: a CDN's would run on the origin that has the binding cookies.

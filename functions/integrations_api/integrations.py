@@ -19,7 +19,7 @@ from supabase_integrations.core.models import (
 )
 
 from . import cursors
-from .dependencies import User
+from .dependencies import PatientUser, User
 from .requests import CreateBody, Text, UpdateBody, credentials_in
 from .responses import EventList, EventView, IntegrationList, IntegrationView, RevokedView
 
@@ -56,7 +56,7 @@ async def list_integrations(
 
 
 @router.post("", status_code=201)
-async def create_integration(user: User, body: CreateBody, response: Response) -> IntegrationView:
+async def create_integration(user: PatientUser, body: CreateBody, response: Response) -> IntegrationView:
     """Connect a service with an API key, a user name and password, or a token the user holds already."""
     row = await user.create(
         body.service_name,
@@ -75,7 +75,7 @@ async def get_integration(user: User, integration_id: UUID) -> IntegrationView:
 
 
 @router.patch("/{integration_id}")
-async def update_integration(user: User, integration_id: UUID, body: UpdateBody) -> IntegrationView:
+async def update_integration(user: PatientUser, integration_id: UUID, body: UpdateBody) -> IntegrationView:
     """Pause or resume a connection, note a sync, change its config, or replace its credentials for the same account."""
     status = IntegrationStatus(body.status) if body.status else None
     changes = IntegrationChanges(status=status, config=body.config, last_sync_at=body.last_sync_at)
@@ -84,19 +84,19 @@ async def update_integration(user: User, integration_id: UUID, body: UpdateBody)
 
 
 @router.delete("/{integration_id}", status_code=204)
-async def delete_integration(user: User, integration_id: UUID) -> None:
+async def delete_integration(user: PatientUser, integration_id: UUID) -> None:
     """Delete a connection and its credentials, here and, where that is possible, at the service."""
     await user.delete(integration_id)
 
 
 @router.post("/{integration_id}/refresh-token")
-async def refresh_token(user: User, integration_id: UUID) -> IntegrationView:
+async def refresh_token(user: PatientUser, integration_id: UUID) -> IntegrationView:
     """Renew the access token now. Everybody who asks at the same time gets the one new token that comes of it."""
     return view(await user.refresh_token(integration_id))
 
 
 @router.post("/{integration_id}/revoke")
-async def revoke(user: User, integration_id: UUID) -> RevokedView:
+async def revoke(user: PatientUser, integration_id: UUID) -> RevokedView:
     """Disconnect: end the tokens at the service and forget them. The connection stays, to be authorized again."""
     revocation = await user.revoke_token(integration_id)
     return RevokedView(revocation=revocation.outcome, integration=view(revocation.integration))

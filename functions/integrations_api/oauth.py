@@ -12,7 +12,7 @@ from supabase_integrations.core.state import STATE_LIFETIME
 from supabase_integrations.use_cases.oauth_manager import Initiation
 
 from .callback_answer import answer, refusal
-from .dependencies import System, User
+from .dependencies import PatientUser, System, User
 from .integrations import view
 from .raw_cookies import cookie_value
 from .request_log import current
@@ -71,7 +71,7 @@ async def browser_callback(request: Request, system: System) -> Response:
 
 
 @router.post("/callback")
-async def app_callback(user: User, system: System, body: FinishBody) -> FinishedView:
+async def app_callback(user: PatientUser, system: System, body: FinishBody) -> FinishedView:
     """Finish an authorization from the app, as the user who started it."""
     if body.handle is not None:
         query = open_handle(system.encryption, body.handle, datetime.now(UTC))
