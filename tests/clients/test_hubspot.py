@@ -1,8 +1,9 @@
 """HubSpot over real HTTP: lists, searches beyond 10,000 results, its limits, and tokens that end."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from supabase_integrations.core.errors import (
 )
 from supabase_integrations.core.models import IntegrationStatus
 from tests.clients.fake_service import Answer, Asked, FakeService, answer
-from tests.clients.office import Office, numbered
+from tests.clients.office import FIRST_TOKEN, Office, numbered
 
 CONTACTS = "/crm/objects/2026-03/contacts"
 EXPIRED = answer(
@@ -304,3 +305,25 @@ async def test_a_refusal_shows_nothing_of_the_answer(office: Office, fake: FakeS
     assert caught.value.status == 403
     assert b"MISSING_SCOPES" in caught.value.body
     assert "canary" not in str(caught.value) + repr(caught.value)
+
+
+async def test_many_calls_with_a_dead_token_renew_it_once(office: Office, fake: FakeService) -> None:
+    """Their refusals come early and late: before the renewal, in its midst and after it."""
+    renewed = fake.token
+    waits = iter(range(60))
+
+    def refusing(asked: Asked) -> Answer:
+        if asked.headers["authorization"] != f"Bearer {FIRST_TOKEN}":
+            return answer({"results": []})
+        sleep(next(waits) * 0.005)
+        return EXPIRED
+
+    def renewing(asked: Asked) -> Answer:
+        sleep(0.1)
+        return renewed(asked)
+
+    fake.behaviour, fake.token = refusing, renewing
+    async with office.client("hubspot") as api:
+        await asyncio.gather(*(anext(HubSpot(api).contacts().pages()) for _ in range(50)))
+    assert len(fake.refreshed) == 1
+    assert len(fake.asked) <= 100
