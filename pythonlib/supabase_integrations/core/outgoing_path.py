@@ -51,7 +51,7 @@ def segments(path: str) -> tuple[str, ...]:
 
 
 def path_template(path: str) -> str:
-    """A checked path for logs: what may be an id, a name or a secret is left out, words and versions stay."""
+    """A checked path for logs: words and versions stay, and everything else is left out, such as ids and secrets."""
     return "/".join(
         segment if not segment or _LOG_WORD.fullmatch(segment) else _LEFT_OUT for segment in path.split("/")
     )
