@@ -120,6 +120,7 @@ async def open_integrations(configuration: Configuration) -> AsyncIterator[Integ
                 calls,
                 ProxyRules.of(catalogue, settings.proxy_allow),
                 ProxyLimits(settings.proxy_max_request_bytes, settings.proxy_max_reply_bytes),
+                catalogue,
             ),
         )
         stores = PostgrestUserStores(*project)

@@ -191,7 +191,12 @@ class World:
             revoker=self.revoker,
             sessions=SessionPolicy(self.session_mode, self.sessions),
             calls=self.calls,
-            proxy=ServiceProxy(self.calls, ProxyRules.of(self.catalogue, self.proxy_allow), ProxyLimits(1_000, 10_000)),
+            proxy=ServiceProxy(
+                self.calls,
+                ProxyRules.of(self.catalogue, self.proxy_allow),
+                ProxyLimits(1_000, 10_000),
+                self.catalogue,
+            ),
         )
         return UserIntegrations(caller, self.database.as_user(caller), engine)
 

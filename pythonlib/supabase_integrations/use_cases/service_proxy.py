@@ -4,7 +4,7 @@ Sent once: what the service answers is passed on, whatever it is. Only a token t
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -17,9 +17,11 @@ from ..core.outgoing_path import checked_path, segments
 from ..core.proxy_messages import ProxyHead, answered_headers, location_here, passed_form, passed_parameters
 from ..core.proxy_rules import ProxyRules
 from ..core.redaction import Redactor
+from ..core.service import ServiceDefinition
 from ..port_service_http import RequestBody
 from .open_connections import Door, OpenConnection
 from .service_calls import Answer, Call, ServiceCalls, whole_body
+from .user_allowances import UserAllowances
 from .user_shares import UserShares
 
 _BODILESS: Final = frozenset({"GET", "HEAD"})
@@ -81,11 +83,14 @@ class ProxyAnswer:
 class ServiceProxy:
     """Passes calls on, where the rules allow them."""
 
-    def __init__(self, calls: ServiceCalls, rules: ProxyRules, limits: ProxyLimits) -> None:
+    def __init__(
+        self, calls: ServiceCalls, rules: ProxyRules, limits: ProxyLimits, services: Iterable[ServiceDefinition]
+    ) -> None:
         self._calls = calls
         self._rules = rules
         self._limits = limits
         self._shares = UserShares()
+        self._allowances = UserAllowances(calls.limiter, services)
 
     async def open(self, door: Door, head: ProxyHead, body: RequestBody) -> ProxyAnswer:
         """Send a caller's request on and return when the head of the answer has come.
@@ -110,6 +115,7 @@ class ServiceProxy:
                 headers,
                 await self._body(connection, head, body),
             )
+            await self._allowances.acquire(service.name, door.ref.user_id)
             await self._calls.limiter.acquire(service.name, account=connection.account)
             answer = await self._calls.send(door, call)
             held.push_async_callback(answer.exchange.close)

@@ -1,4 +1,4 @@
-"""A user who keeps every connection busy keeps their own busy, not everybody's."""
+"""A user who keeps every connection busy keeps their own busy, and nobody uses up what a service allows for all."""
 
 import asyncio
 
@@ -26,3 +26,15 @@ async def test_slow_calls_of_one_user_hold_up_nobody_else(
         await asyncio.gather(*calls, return_exceptions=True)
     # What was given up has made room.
     assert (await slow.get("/contacts")).status_code == 200
+
+
+async def test_nobody_uses_up_what_a_service_allows_for_all(
+    ada: Person, grace: Person, connect: Connect, echo: EchoService
+) -> None:
+    greedy, modest = await connect(ada, "limited_app"), await connect(grace, "limited_app")
+    assert [(await greedy.get("/x")).status_code for _ in range(4)] == [200, 200, 429, 429]
+    refused = await greedy.get("/x")
+    assert refused.json()["code"] == "rate_limited"
+    assert 3500 <= int(refused.headers["retry-after"]) <= 3601
+    assert (await modest.get("/x")).status_code == 200
+    assert len(echo.got) == 3

@@ -33,7 +33,7 @@ async def test_a_large_form_is_read_beside_the_event_loop(
     user = world.user(world.caller())
     row = await user.create("keyed_api", ApiKeyCredentials(SecretStr("canary-key")), service_type=None, config={})
     rules = ProxyRules.of(world.catalogue, ["keyed_api POST /**"])
-    proxy = ServiceProxy(world.calls, rules, ProxyLimits(10_000_000, 10_000_000))
+    proxy = ServiceProxy(world.calls, rules, ProxyLimits(10_000_000, 10_000_000), world.catalogue)
     head = ProxyHead("POST", "/x", "", (("content-type", "application/x-www-form-urlencoded"),), "")
     answer = await proxy.open(Door(world.database.as_user(user.caller), row.ref), head, b"a=" + b"%00" * escapes)
     await answer.close()
