@@ -22,6 +22,7 @@ BLOCKED: Final = 300.0
 """Seconds to wait where all is used and the service does not say for how long."""
 _LONGEST_VALUE: Final = 16_384
 _MOST_ACCOUNTS: Final = 50
+_HUBSPOT_SPANS: Final = (("secondly", 1.0), ("daily", BLOCKED))
 _META_PERCENTAGES: Final = ("call_count", "total_cputime", "total_time")
 _EPOCH: Final = 1e9
 _EPOCH_MS: Final = 1e11
@@ -75,8 +76,14 @@ def _retry_after(headers: Headers, account: str, now: datetime) -> Iterator[Slow
 
 
 def _hubspot(headers: Headers, account: str, now: datetime) -> Iterator[Slowdown]:
-    """In a rolling interval nobody knows when the next call leaves it: spread the last ones over it evenly."""
+    """In a rolling interval nobody knows when the next call leaves it: spread the last ones over it evenly.
+
+    A second and a day are told apart from it, each by what is left; nobody is told when the day ends.
+    """
     del now
+    for span, wait in _HUBSPOT_SPANS:
+        if _number(headers.get(f"x-hubspot-ratelimit-{span}-remaining")) == 0:
+            yield Slowdown(wait, account)
     most = _number(headers.get("x-hubspot-ratelimit-max"))
     left = _number(headers.get("x-hubspot-ratelimit-remaining"))
     interval = _number(headers.get("x-hubspot-ratelimit-interval-milliseconds"))

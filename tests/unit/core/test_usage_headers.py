@@ -37,6 +37,15 @@ def test_hubspot_is_not_slowed_before_that() -> None:
 
 
 @pytest.mark.parametrize(
+    ("second", "day", "expected"),
+    [("1", "1", {}), ("0", "1", {"1": 1.0}), ("0", "0", {"1": BLOCKED}), ("x", "-1", {}), ("", "", {})],
+)
+def test_hubspot_s_second_and_day_hold_when_nothing_is_left(second: str, day: str, expected: dict[str, float]) -> None:
+    found = waits(x_hubspot_ratelimit_secondly_remaining=second, x_hubspot_ratelimit_daily_remaining=day, **hubspot(50))
+    assert found == expected
+
+
+@pytest.mark.parametrize(
     ("bucket", "wait"), [("33/40", 0.5), ("40/40", 4.0), ("80/80", 4.0), ("400/400", 4.0), ("39/40", 3.5)]
 )
 def test_shopify_s_bucket_drains_to_four_fifths(bucket: str, wait: float) -> None:
