@@ -2,9 +2,10 @@
 long. What makes sharing it among users safe is what `http_pool` says, and holds here likewise.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Final
 
@@ -13,13 +14,15 @@ import certifi
 from yarl import URL
 
 from ..core.errors import ProviderUnavailableError
-from ..port_service_http import HeaderPairs, ServiceRequest
+from ..port_service_http import HeaderPairs, RequestBody, ServiceRequest
 from .egress_sockets import guarded_sockets
 
 CONNECT_SECONDS: Final = 5.0
 """Resolving, connecting and TLS, each."""
 IDLE_SECONDS: Final = 60.0
-"""From the end of a request to the head of its reply, and between two pieces of a reply."""
+"""From the end of a request to the end of its reply's head, between two pieces of a reply, and until the service has
+taken a piece of a body.
+"""
 TOTAL_SECONDS: Final = 3600.0
 _CONNECTIONS: Final = 500
 _CONNECTIONS_PER_HOST: Final = 100
@@ -33,15 +36,21 @@ _PLAIN: Final = frozenset({"", "identity", "chunked"})
 class StreamedExchange:
     """Implements `port_service_http.ServiceExchange`."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, idle_seconds: float) -> None:
         self._response = response
+        self._idle_seconds = idle_seconds
         self.status = response.status
         self.headers: HeaderPairs = tuple((name.lower(), value) for name, value in response.headers.items())
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, as often as there is something of it."""
         try:
-            async for chunk in self._response.content.iter_any():
+            while True:
+                # aiohttp's own watch is content with any byte, such as those of a chunk's size without end.
+                async with asyncio.timeout(self._idle_seconds):
+                    chunk = await self._response.content.readany()
+                if not chunk:
+                    return
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise _unavailable(error) from None
@@ -57,20 +66,22 @@ class StreamedExchange:
 class StreamingServiceHttp:
     """Implements `port_service_http.ServiceHttp`."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, idle_seconds: float) -> None:
         self._session = session
+        self._idle_seconds = idle_seconds
 
     async def open(self, request: ServiceRequest) -> StreamedExchange:
         """Send a request once; redirects are replies like others. Raises ProviderUnavailableError."""
         try:
-            response = await self._session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                headers=request.headers,
-                data=request.body,
-                allow_redirects=False,
-                skip_auto_headers=("content-type",),
-            )
+            async with asyncio.timeout(2 * CONNECT_SECONDS + self._idle_seconds) as patience:
+                response = await self._session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    headers=request.headers,
+                    data=self._watched(request.body, patience),
+                    allow_redirects=False,
+                    skip_auto_headers=("content-type",),
+                )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: host names that IDNA cannot encode.
             raise _unavailable(error) from None
@@ -78,7 +89,43 @@ class StreamingServiceHttp:
         if request.method != "HEAD" and not {coding.strip().lower() for coding in codings} <= _PLAIN:
             response.close()
             raise ProviderUnavailableError("The service compressed its reply, though none but plain ones are accepted.")
-        return StreamedExchange(response)
+        return StreamedExchange(response, self._idle_seconds)
+
+    def _watched(self, body: RequestBody, patience: asyncio.Timeout) -> RequestBody:
+        """The same; a stream's pieces must be taken in time, and the wait for the reply is counted from its end.
+
+        How long the stream itself pauses is for whoever makes it to bound.
+        """
+        return body if body is None or isinstance(body, bytes) else self._pieces(body, patience)
+
+    async def _pieces(self, body: AsyncIterator[bytes], patience: asyncio.Timeout) -> AsyncIterator[bytes]:
+        _wait(patience, None)
+        async for piece in body:
+            _wait(patience, self._idle_seconds)
+            yield piece
+            _wait(patience, None)
+        _wait(patience, self._idle_seconds)
+
+
+class _CleanConnector(aiohttp.TCPConnector):
+    """Reuses no connection on which something came that nobody asked for: the next caller would get it as a reply."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's name for it
+    ) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close:
+                break
+            connection.close()
+        if protocol is not None and req.method == "HEAD":
+            # A server that sends a body all the same may do so when the connection is the next caller's already.
+            protocol.force_close()
+        return connection
 
 
 @asynccontextmanager
@@ -90,7 +137,7 @@ async def open_service_http(
     idle_seconds: float = IDLE_SECONDS,
 ) -> AsyncIterator[StreamingServiceHttp]:
     """Open the connections to services for as long as the block lasts; `allow_loopback` is for development alone."""
-    connector = aiohttp.TCPConnector(
+    connector = _CleanConnector(
         limit=_CONNECTIONS,
         limit_per_host=connections_per_host,
         keepalive_timeout=_KEEPALIVE_SECONDS,
@@ -115,7 +162,14 @@ async def open_service_http(
         max_field_size=_HEADER_BYTES,
         middlewares=(_send_once,),
     ) as session:
-        yield StreamingServiceHttp(session)
+        yield StreamingServiceHttp(session, idle_seconds)
+
+
+def _wait(patience: asyncio.Timeout, seconds: float | None) -> None:
+    """Bound what is waited for from now on."""
+    # Nothing is, where the reply has begun: a service may answer before it was told all.
+    with suppress(RuntimeError):
+        patience.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

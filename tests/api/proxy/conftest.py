@@ -12,6 +12,7 @@ import pytest
 
 from tests import canaries
 from tests.api.proxy.echo_service import EchoService, running_echo_service
+from tests.api.proxy.hostile_service import HostileService, running_hostile_service
 from tests.api.serve import serving, settings_for, wait_for
 from tests.consent import query_of
 from tests.local_system import LocalSystem, free_ports
@@ -86,8 +87,25 @@ def echo(running_echo: EchoService) -> EchoService:
 
 
 @pytest.fixture(scope="session")
+async def running_hostile() -> AsyncIterator[HostileService]:
+    """The hostile service of this run."""
+    async with running_hostile_service() as service:
+        yield service
+
+
+@pytest.fixture
+def service(running_hostile: HostileService) -> HostileService:
+    """The hostile service, which has not been asked anything yet."""
+    running_hostile.reset()
+    return running_hostile
+
+
+@pytest.fixture(scope="session")
 def api_url(
-    local_system: LocalSystem, local_environment: Mapping[str, str], running_echo: EchoService
+    local_system: LocalSystem,
+    local_environment: Mapping[str, str],
+    running_echo: EchoService,
+    running_hostile: HostileService,
 ) -> Iterator[str]:
     """An API process that knows the services of these tests."""
     methods = ("POST", "PUT", "PATCH", "DELETE")
@@ -97,6 +115,7 @@ def api_url(
         local_environment,
         PROVIDERS_FILE=str(Path(__file__).with_name("services.toml")),
         ECHO_URL=running_echo.url,
+        HOSTILE_URL=running_hostile.url,
         ECHO_CLIENT_ID="canary-echo-id",
         ECHO_CLIENT_SECRET=canaries.CLIENT_SECRET,
         ECHO_PROOF_CLIENT_ID="canary-echo-id",
@@ -123,6 +142,12 @@ async def grace(local_system: LocalSystem) -> AsyncIterator[Person]:
 async def keyed(grace: Person, connect: Connect) -> Connected:
     """A connection with a key, of the echo service."""
     return await connect(grace, "echo_header")
+
+
+@pytest.fixture(scope="session")
+async def hostile(grace: Person, connect: Connect) -> Connected:
+    """One of the hostile service."""
+    return await connect(grace, "hostile")
 
 
 @pytest.fixture(scope="session")
