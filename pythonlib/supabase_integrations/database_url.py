@@ -64,6 +64,12 @@ class DatabaseUrl:
         holds_it = any(part and part in text for part in (secret, written))
         return "its answer is not shown, because it holds the password" if holds_it else text.strip()
 
+    def unreachable(self, said: str, advice: str) -> str:
+        """One line about a connection that was not made, with what a driver said and what to do."""
+        reason = " ".join(self.conceal(said).split())
+        end = "" if reason.endswith((".", "?", "!")) else "."
+        return f"The database at {self.shown} cannot be reached: {reason}{end} {advice}"
+
 
 def _split(text: str) -> SplitResult:
     """The parts of a URL that can be cut in one way only. Raises ValueError."""

@@ -95,15 +95,18 @@ class WorkerIntegrations:
 
 @asynccontextmanager
 async def open_worker_integrations(
-    configuration: WorkerConfiguration, *, resources: SyncResources = RESOURCES
+    configuration: WorkerConfiguration,
+    *,
+    resources: SyncResources = RESOURCES,
+    on_wait: Callable[[str], None] | None = None,
 ) -> AsyncIterator[WorkerIntegrations]:
     """Open the system for as long as the block lasts; beside it, what this machine's journal kept is stored.
-    `resources` are what can be synced.
+    `resources` are what can be synced; `on_wait` is told why the database is waited for at the start.
 
     Raises ConfigurationError, StoreUnavailableError after 30 s, and SchemaMissingError.
     """
     async with (
-        _open(configuration, resources) as (system, refreshing),
+        _open(configuration, resources, on_wait=on_wait) as (system, refreshing),
         refreshing.replaying(_as_worker(system.database)),
     ):
         yield system

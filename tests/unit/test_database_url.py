@@ -33,6 +33,22 @@ def test_a_shown_address_has_no_password(url: str, shown: str, password: str | N
     assert "canary" not in repr(database)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("refused\n\tIs it running?\n", "refused Is it running? Do this."),
+        ("FATAL:  wrong password", "FATAL: wrong password. Do this."),
+        ("no such user canary", "its answer is not shown, because it holds the password. Do this."),
+    ],
+)
+def test_an_unreachable_database_is_told_in_one_line(said: str, told: str) -> None:
+    database = DatabaseUrl.parse("postgresql://u:canary@host:1/db")
+
+    assert (
+        database.unreachable(said, "Do this.") == f"The database at postgresql://u@host:1/db cannot be reached: {told}"
+    )
+
+
 def test_another_program_is_told_the_parameters_that_are_no_secret() -> None:
     database = DatabaseUrl.parse("postgresql://u:canary@host:1/db?sslmode=disable&sslpassword=canary")
 

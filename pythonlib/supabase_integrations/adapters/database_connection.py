@@ -10,6 +10,7 @@ from ..database_url import DatabaseUrl
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 _CONNECT_SECONDS: Final = 15
+_ADVICE: Final = "Compare address, user and password with what the project shows under Connect."
 
 
 async def connect(database: DatabaseUrl) -> Connection:
@@ -17,6 +18,5 @@ async def connect(database: DatabaseUrl) -> Connection:
     try:
         return await psycopg.AsyncConnection.connect(database.url.get_secret_value(), connect_timeout=_CONNECT_SECONDS)
     except (psycopg.Error, ValueError) as error:
-        said = database.conceal(str(error))
         # Without the cause: libpq's message may repeat what it could not parse.
-        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}") from None
+        raise StoreUnavailableError(database.unreachable(str(error), _ADVICE)) from None

@@ -179,8 +179,7 @@ async def connect_worker(database: DatabaseUrl) -> Connection:
     try:
         connection = await psycopg.AsyncConnection.connect(database.url.get_secret_value(), **_OPTIONS)  # type: ignore[arg-type]
     except (psycopg.Error, ValueError) as error:
-        said = database.conceal(str(error)).strip()
-        raise StoreUnavailableError(f"The database at {database.shown} cannot be reached: {said}. {_LOGIN}") from None
+        raise StoreUnavailableError(database.unreachable(str(error), _LOGIN)) from None
     set_json_loads(orjson.loads, connection)
     return connection
 

@@ -65,7 +65,7 @@ async def _run(
     from ..worker_integrations import open_worker_integrations
 
     ref = SyncRef(IntegrationRef(user, integration_id), resource)
-    async with open_worker_integrations(configuration) as system:
+    async with open_worker_integrations(configuration, on_wait=output.waits_for_the_database) as system:
         await _require_resource(system, ref)
         await system.sync_store.add(ref)
         await _until_finished(system, output, ref, everything=everything)
@@ -74,10 +74,16 @@ async def _run(
 async def _require_resource(system: "WorkerIntegrations", ref: "SyncRef") -> None:
     """Before it is written down as wanted."""
     from ..clients.resources import RESOURCES
+    from ..core.errors import IntegrationNotFoundError
     from ..use_cases.sync_resources import find_resource
 
-    async with system.client(ref.integration.id, ref.user_id) as api:
-        find_resource(RESOURCES, api.service, ref.resource)
+    try:
+        async with system.client(ref.integration.id, ref.user_id) as api:
+            find_resource(RESOURCES, api.service, ref.resource)
+    except IntegrationNotFoundError:
+        raise IntegrationNotFoundError(
+            f"This user has no such connection: `integrations explain {ref.integration.id}` tells whose it is."
+        ) from None
 
 
 async def _until_finished(

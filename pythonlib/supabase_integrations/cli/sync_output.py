@@ -33,6 +33,7 @@ class SyncOutput:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._began = time.monotonic()
+        self._waited = False
 
     @contextmanager
     def progress(self, resource: str) -> Iterator[SyncProgress]:
@@ -59,6 +60,12 @@ class SyncOutput:
             self._say(f"Removed {total.removed:,} records that the service no longer has.")
         if total.skipped:
             self._say(f"{total.skipped:,} records could not be stored: the lines `sync.records_skipped` say why.")
+
+    def waits_for_the_database(self, reason: str) -> None:
+        """It cannot be reached yet; said once, however often it is tried."""
+        if not self._waited:
+            self._say(f"{reason}\nTrying for half a minute.")
+        self._waited = True
 
     def interrupted(self) -> None:
         """It was asked to stop."""
