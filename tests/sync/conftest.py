@@ -44,7 +44,8 @@ __all__ = [
 ]
 
 
-_WAIT_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 120.0
+"""Against hanging only."""
 
 
 @dataclass(frozen=True)

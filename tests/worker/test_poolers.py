@@ -49,7 +49,7 @@ async def test_a_worker_hears_announcements_through_a_session_mode_pooler(world:
     with a_pooler(world, "session", connections=10) as url:
         worker = await workers.start(WORKER_DATABASE_URL=url, WORKER_LISTEN_URL=url, WORKER_POLL_SECONDS="3600")
         await worker.until_logged("worker.listening")
-        await asyncio.sleep(2.5)  # the looks at its start are over
+        await world.until_quiet()
         refs = await world.connect(1)
         await world.fate.database.execute(
             "select pg_notify('integrations_due', ceil(extract(epoch from now()))::bigint::text)"

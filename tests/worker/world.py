@@ -26,7 +26,8 @@ ROLE: Final = "integrations_worker"
 SERVICES: Final = Path(__file__).parents[1] / "services.toml"
 ROOT: Final = Path(__file__).parents[2]
 _INHERITED: Final = ("PATH", "HOME", "LANG")
-_WAIT_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 120.0
+"""Against hanging only: longer than a lease that nobody gave back, and than a worker may take to finish."""
 
 
 def environment_of_a_worker(database_url: str, service_url: str, state_dir: Path) -> dict[str, str]:
@@ -82,6 +83,21 @@ class World:
         """The rows as they are now, opened."""
         found = await self.fate.read(refs, self.catalogue)
         return [found[ref] for ref in refs if ref in found]
+
+    async def until_quiet(self, seconds: float = 2.5) -> None:
+        """Wait until no worker has asked the database anything for so long: the looks at its start are over."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            cursor = await self.fate.database.execute(
+                "select extract(epoch from clock_timestamp() - max(query_start)) as seconds from pg_stat_activity"
+                " where usename = %s and datname = current_database()",
+                [ROLE],
+            )
+            (row,) = await cursor.fetchall()
+            if row["seconds"] is not None and row["seconds"] >= seconds:
+                return
+            assert time.monotonic() < deadline, row
+            await asyncio.sleep(0.1)
 
     async def until_renewed(self, refs: list[IntegrationRef], version: int = 2) -> list[OpenRow]:
         """Wait until every row has this version."""
