@@ -15,6 +15,7 @@ from .core.catalogue import Catalogue
 from .core.encryption import Encryption
 from .core.oauth_messages import OAuthClient
 from .port import Clock, Journal, ProviderHttp, RefreshLog
+from .uninterrupted import uninterrupted
 from .use_cases.credential_vault import CredentialVault
 from .use_cases.journal_replay import JournalReplay, OpenStore
 from .use_cases.refresher import Refresher
@@ -72,4 +73,5 @@ async def open_refreshing(
         try:
             yield Refreshing(encryption, clock, http, vault, journal, refresher)
         finally:
-            await refresher.drain()
+            # However often it is cancelled: what a service sends now exists nowhere else.
+            await uninterrupted(refresher.drain())
