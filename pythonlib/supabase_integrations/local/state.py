@@ -80,9 +80,19 @@ class StateDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process. Raises LocalStackError, naming the running system, when it is taken."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.path / "lock").open("a") as lock:
+        """Hold the directory for this process, and make it where there is none.
+
+        Raises LocalStackError when it is taken, naming the running system, or cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = (self.path / "lock").open("a")
+        except OSError as error:
+            raise LocalStackError(
+                f"STATE_DIR: {self.path} cannot be used ({error.strerror}). Set STATE_DIR to a directory on a local "
+                "disk that this user can write to."
+            ) from None
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

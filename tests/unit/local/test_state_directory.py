@@ -68,6 +68,18 @@ def test_a_second_holder_is_told_who_has_the_directory(state: StateDirectory) ->
         pytest.fail("two systems hold one directory")
 
 
+@pytest.mark.parametrize("place", ["a file", "a file/below it", "read-only"])
+def test_a_directory_that_cannot_be_written_to_says_what_to_do(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "read-only" / "lock").mkdir(parents=True)  # no file can be opened there, by root neither
+
+    with (
+        pytest.raises(LocalStackError, match=r"^STATE_DIR: .* cannot be used \(.+\)\. Set STATE_DIR to "),
+        StateDirectory(tmp_path / place).locked(),
+    ):
+        pytest.fail("it was taken for usable")
+
+
 def test_the_lock_is_free_after_its_holder(state: StateDirectory) -> None:
     with state.locked():
         pass
