@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from ..core.errors import IntegrationError, StoreUnavailableError
 from ..port import Clock, WorkerDatabase
+from ..uninterrupted import uninterrupted
 from .claims import ClaimLog, Claims
 from .due_bell import DueBell
 from .refresher import Refresher
@@ -103,7 +104,7 @@ class Worker:
         self._claims.stop()
 
     async def run(self) -> bool:
-        """Work until `stop`; whether everything that was begun was finished then.
+        """Work until `stop`, or until cancelled; whether everything that was begun was finished then.
 
         Raises what ended the work otherwise, after what was in flight is finished; SideTaskEndedError where a part of
         it just ended.
@@ -113,9 +114,9 @@ class Worker:
         side = [asyncio.create_task(task(), name=name) for name, task in self._side_tasks.items()]
         try:
             await asyncio.wait([work, *side], return_when=asyncio.FIRST_COMPLETED)
-            finished = await self._drain(work)
         finally:
-            await _cancel([work, *side])
+            # Whoever is cancelled finishes what was begun as well: a service may be rotating a token at this moment.
+            finished = await uninterrupted(self._end(work, side))
         for task in [work, *side]:
             if not task.cancelled() and (error := task.exception()):
                 raise error
@@ -123,6 +124,12 @@ class Worker:
             if not task.cancelled():
                 raise SideTaskEndedError(f"The worker's part {task.get_name()} has ended by itself.")
         return finished
+
+    async def _end(self, work: "asyncio.Task[None]", side: list["asyncio.Task[None]"]) -> bool:
+        try:
+            return await self._drain(work)
+        finally:
+            await _cancel([work, *side])
 
     async def _drain(self, work: "asyncio.Task[None]") -> bool:
         self.stop()

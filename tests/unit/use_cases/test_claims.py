@@ -238,6 +238,18 @@ async def test_a_part_that_ends_ends_the_worker_after_what_was_begun() -> None:
 
 
 @in_virtual_time
+async def test_a_cancelled_worker_finishes_what_it_has_begun() -> None:
+    """An app that runs it beside other things ends it so."""
+    queue, renewals = Queue(refs(4)), Renewals(seconds=0.2)
+    running = asyncio.create_task(worker(queue, renewals)[0].run())
+    await renewals.begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(renewals.done) == 4
+
+
+@in_virtual_time
 async def test_a_stopped_worker_has_finished_and_cleared_away() -> None:
     queue, renewals = Queue(refs(4)), Renewals(seconds=0.2)
     made, log = worker(queue, renewals)
