@@ -15,9 +15,10 @@ from supabase_integrations.adapters.http_pool import HttpLimits, open_http_pool
 
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-SHORT = HttpLimits(
-    connect_timeout=timedelta(seconds=0.3), total_timeout=timedelta(seconds=0.4), max_reply_bytes=100_000
-)
+SHORT = HttpLimits(connect_timeout=timedelta(seconds=1), total_timeout=timedelta(seconds=1), max_reply_bytes=100_000)
+"""For servers that are given up."""
+LONG = HttpLimits(connect_timeout=timedelta(seconds=20), total_timeout=timedelta(seconds=20), max_reply_bytes=100_000)
+"""For servers that are not, however busy the machine is."""
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -158,7 +159,7 @@ async def test_requests_name_this_library_and_accept_plain_replies_only() -> Non
 async def test_a_request_that_may_have_been_executed_is_sent_once_and_not_called_unsent(
     method: str, behave: Behaviour, expected: type[httpx.TransportError]
 ) -> None:
-    async with serving(behave) as wire, open_http_pool(SHORT) as http:
+    async with serving(behave) as wire, open_http_pool(SHORT if behave is silence else LONG) as http:
         with pytest.raises(expected) as failure:
             await http.request(method, wire.url + "/?code=canary-code")
 
@@ -187,7 +188,7 @@ async def test_a_request_that_may_have_been_executed_is_sent_once_and_not_called
 async def test_a_reply_that_does_not_arrive_whole_plain_small_and_in_time_is_an_error(
     behave: Behaviour, expected: type[httpx.TransportError]
 ) -> None:
-    async with serving(behave) as wire, open_http_pool(SHORT) as http:
+    async with serving(behave) as wire, open_http_pool(SHORT if expected is httpx.ReadTimeout else LONG) as http:
         with pytest.raises(expected) as failure:
             await http.get(wire.url)
 
@@ -196,7 +197,7 @@ async def test_a_reply_that_does_not_arrive_whole_plain_small_and_in_time_is_an_
 
 async def test_a_reply_of_exactly_the_largest_size_is_read() -> None:
     reply = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000
-    async with serving(replying(reply)) as wire, open_http_pool(SHORT) as http:
+    async with serving(replying(reply)) as wire, open_http_pool(LONG) as http:
         assert len((await http.get(wire.url)).content) == 100_000
 
 
@@ -208,7 +209,7 @@ async def test_what_could_not_be_sent_is_known_to_be_unsent(url: str) -> None:
 
 
 async def test_a_full_pool_refuses_instead_of_queueing_for_ever() -> None:
-    limits = HttpLimits(max_connections=1, connect_timeout=timedelta(seconds=0.2), total_timeout=timedelta(seconds=1))
+    limits = HttpLimits(max_connections=1, connect_timeout=timedelta(seconds=1), total_timeout=timedelta(seconds=3))
     async with serving(silence) as wire, open_http_pool(limits) as http:
         outcomes = await asyncio.gather(http.get(wire.url), http.get(wire.url), return_exceptions=True)
 

@@ -1,21 +1,49 @@
 """Requests to services: one that hangs keeps nobody from another."""
 
 import asyncio
+import threading
 
-from supabase_integrations.adapters.provider_http import open_provider_http
+from supabase_integrations.adapters.provider_http import CONNECTIONS_PER_HOST, open_provider_http
 from supabase_integrations.core.http_messages import HttpRequest
-from tests.scripted_service import Answer, ScriptedService
+from tests.scripted_service import Answer, Asked, ScriptedService
 
 
 async def test_a_slow_service_keeps_nobody_from_another(scripted: ScriptedService) -> None:
-    scripted.scripts["/slow"] = lambda _: Answer(delay=1.5)
+    answered = threading.Event()
+
+    def when_the_other_has(_: Asked) -> Answer:
+        answered.wait(30)
+        return Answer()
+
+    scripted.scripts["/slow"] = when_the_other_has
     scripted.scripts["/quick"] = lambda _: Answer()
     slow = HttpRequest("GET", f"{scripted.url}/slow")
     quick = HttpRequest("GET", f"{scripted.url.replace('127.0.0.1', 'localhost')}/quick")
     async with open_provider_http(allow_loopback=True) as http:
         waiting = [asyncio.create_task(http.send(slow)) for _ in range(30)]
-        await asyncio.sleep(0.2)
-        assert (await http.send(quick)).status == 200
-        assert not any(task.done() for task in waiting)
+        try:
+            async with asyncio.timeout(30):
+                while len(scripted.asked_for("/slow")) < CONNECTIONS_PER_HOST:  # noqa: ASYNC110 - it listens in threads
+                    await asyncio.sleep(0.01)
+            assert (await http.send(quick)).status == 200
+            assert not any(task.done() for task in waiting)
+        finally:
+            answered.set()
         replies = await asyncio.gather(*waiting)
+    assert {reply.status for reply in replies} == {200}
+
+
+async def test_a_worker_has_a_connection_for_each_of_its_slots(scripted: ScriptedService) -> None:
+    """Who waits for one longer than five seconds fails, as if the service were away."""
+    slots = 230
+    all_are_here = threading.Barrier(slots)
+
+    def when_all_are_here(_: Asked) -> Answer:
+        all_are_here.wait(20)
+        return Answer()
+
+    scripted.scripts["/slow"] = when_all_are_here
+    slow = HttpRequest("GET", f"{scripted.url}/slow")
+    async with open_provider_http(allow_loopback=True, max_connections_per_host=slots) as http:
+        replies = await asyncio.gather(*(http.send(slow) for _ in range(slots)))
     assert {reply.status for reply in replies} == {200}

@@ -82,11 +82,21 @@ async def test_waiting_callers_make_no_request_of_their_own(ada: Person, scripte
 
 async def test_two_users_do_not_wait_for_each_other(ada: Person, mallory: Person, scripted: ScriptedService) -> None:
     slow, quick = await connect_scripted(ada, scripted), await connect_demo(mallory)
-    scripted.scripts["/token"] = lambda _: Answer.json({"access_token": "canary-new", "expires_in": 3600}, delay=3)
+    begun, renewed = threading.Event(), threading.Event()
+
+    def when_the_other_is(_: Asked) -> Answer:
+        begun.set()
+        renewed.wait(10)
+        return Answer.json({"access_token": "canary-new", "expires_in": 3600})
+
+    scripted.scripts["/token"] = when_the_other_is
     waiting = asyncio.create_task(refresh(ada, slow))
-    await asyncio.sleep(0.5)
-    assert (await refresh(mallory, quick)).status_code == 200
-    assert not waiting.done()
+    try:
+        assert await asyncio.to_thread(begun.wait, 30)
+        assert (await refresh(mallory, quick)).status_code == 200
+        assert not waiting.done()
+    finally:
+        renewed.set()
     assert (await waiting).status_code == 200
 
 
