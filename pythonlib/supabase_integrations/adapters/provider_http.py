@@ -44,6 +44,10 @@ async def open_provider_http(
     *, allow_loopback: bool, max_connections_per_host: int = CONNECTIONS_PER_HOST
 ) -> AsyncIterator[PooledProviderHttp]:
     """Open the pool for requests to services; `allow_loopback` is for development alone."""
-    limits = replace(_LIMITS, max_connections_per_host=max_connections_per_host)
+    limits = replace(
+        _LIMITS,
+        max_connections=max(_LIMITS.max_connections, max_connections_per_host),
+        max_connections_per_host=max_connections_per_host,
+    )
     async with open_http_pool(limits, socket_factory=guarded_sockets(allow_loopback=allow_loopback)) as http:
         yield PooledProviderHttp(http)
