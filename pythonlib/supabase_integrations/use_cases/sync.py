@@ -17,12 +17,14 @@ from ..core.cursor_watch import CursorWatch
 from ..core.errors import (
     EndlessListError,
     IntegrationError,
+    ProviderUnavailableError,
     RateLimitedError,
     ServiceError,
     ServiceRateLimitedError,
     SyncTakenOverError,
     TooManyRecordsError,
 )
+from ..core.http_messages import LONGEST_WAIT
 from ..core.models import IntegrationRef
 from ..core.sync import SyncPlan, SyncRef, SyncState, changes_since, resumes, wait_after_failure
 from ..port import Clock
@@ -33,6 +35,8 @@ from .sync_resources import SyncResource, SyncResources, find_resource
 
 _KEEP_EVERY: Final = 40.0
 """Seconds between two looks after the lease: it holds for 120."""
+_LONGEST_PAGE: Final = 300.0
+"""Seconds after the end of an attempt's turn: as long as a call with all its waits and repetitions takes."""
 _REMOVE_ROWS: Final = 5000
 _UNKNOWN_WAIT: Final = timedelta(minutes=1)
 """Where a service wants calls to wait and does not say how long."""
@@ -101,12 +105,12 @@ class ResourceSync:
         state = await self._store.begin(ref, owner)
         outcome = SyncOutcome()
         try:
-            async with self._kept(ref, owner):
+            async with self._kept(ref, owner), self._in_time(until):
                 await self._run(ref, owner, state, outcome, until=until, everything=everything, progress=progress)
         except SyncTakenOverError:
             raise
         except (RateLimitedError, ServiceRateLimitedError) as error:
-            outcome.goes_on_in = error.retry_after or _UNKNOWN_WAIT
+            outcome.goes_on_in = min(error.retry_after or _UNKNOWN_WAIT, LONGEST_WAIT)
             await self._pause(ref, owner, outcome)
         except IntegrationError as error:
             await self._fail(ref, owner, state, error.code)
@@ -217,6 +221,20 @@ class ResourceSync:
         with suppress(IntegrationError):
             await self._store.pause(ref, owner, next_run=wait, error_code=code)
         self._log.failed(ref, told or code, retry_in=wait)
+
+    @asynccontextmanager
+    async def _in_time(self, until: datetime | None) -> AsyncIterator[None]:
+        """The page that is being read at the end of a turn may be read to its end, and not for good: a service that
+        sends a byte now and then would keep everybody's syncs waiting.
+        """
+        left = None if until is None else (until - self._clock.now()).total_seconds() + _LONGEST_PAGE
+        try:
+            async with asyncio.timeout(left) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ProviderUnavailableError("The service took too long over one page.") from None
 
     @asynccontextmanager
     async def _kept(self, ref: SyncRef, owner: UUID) -> AsyncIterator[None]:

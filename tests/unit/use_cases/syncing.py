@@ -98,6 +98,7 @@ class Service:
 
     seconds: float = 0
     id_of: Callable[[JsonObject], object] = lambda record: record["id"]
+    error: Exception | None = None
     at_once: int = 0
     most_at_once: int = 0
 
@@ -111,6 +112,8 @@ class Service:
                 await asyncio.sleep(self.seconds)
             finally:
                 self.at_once -= 1
+            if self.error is not None:
+                raise self.error
             return Page(({"id": "1"},), None)
 
         return SyncResource(lambda _api, _since: Listing(fetch), self.id_of)

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from supabase_integrations.core.errors import StoreUnavailableError, SyncTakenOverError
+from supabase_integrations.core.errors import ServiceRateLimitedError, StoreUnavailableError, SyncTakenOverError
 from supabase_integrations.core.json_types import JsonObject
 from supabase_integrations.core.sync import SyncRef, SyncState
 from supabase_integrations.use_cases.sync_job import SyncJob, SyncJobPlan
@@ -81,6 +81,37 @@ def test_an_error_that_nobody_foresaw_ends_its_attempt_alone() -> None:
     store.due.append(good)
     virtual_time.run(run_for(SyncJob(PLAN, store, sync_of(Service(), store, log), LoopClock(), log), 1))
     assert store.finished == [good]
+
+
+def test_a_page_that_never_ends_does_not_keep_its_slot() -> None:
+    store, log, ref = MemoryStore(), Told(), a_ref()
+    store.due.append(ref)
+    job = SyncJob(PLAN, store, sync_of(Service(seconds=100_000), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 419))
+    assert log.failures == []
+    store.pauses.clear()
+    store.due.append(ref)
+    virtual_time.run(run_for(job, 421))
+    assert log.failures == ["provider_unavailable"]
+    assert store.pauses == [(ref, timedelta(minutes=8), "provider_unavailable")]
+
+
+def test_a_page_may_take_longer_than_its_turn() -> None:
+    store, log, ref = MemoryStore(), Told(), a_ref()
+    store.due.append(ref)
+    job = SyncJob(PLAN, store, sync_of(Service(seconds=400), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 421))
+    assert (store.finished, log.failures) == ([ref], [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(timedelta(days=9999), timedelta(days=1)), (timedelta(0), timedelta(minutes=1))]
+)
+def test_a_wait_that_nobody_can_mean_puts_off_a_run_for_a_day_at_most(asked: timedelta, waited: timedelta) -> None:
+    store, log, ref = MemoryStore(), Told(), a_ref()
+    service = Service(error=ServiceRateLimitedError(retry_after=asked))
+    virtual_time.run(sync_of(service, store, log).attempt(ref, uuid4()))
+    assert store.pauses == [(ref, waited, None)]
 
 
 def test_a_stop_gives_back_what_is_under_way() -> None:
