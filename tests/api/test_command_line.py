@@ -78,6 +78,12 @@ def test_doctor_says_what_to_do(environment: Environment, changes: dict[str, str
     assert "Traceback" not in ill.stderr
 
 
+def test_doctor_lists_what_is_missing_line_by_line_below_each_other(environment: Environment) -> None:
+    told = run("doctor", environment=environment, ENCRYPTION_KEY=None, APP_URL=None).stdout.splitlines()
+    assert [line[18:].partition(" ")[0] for line in told] == ["ENCRYPTION_KEY", "APP_URL"]
+    assert [line[:18].split() for line in told] == [["fail", "settings"], []]
+
+
 @pytest.mark.parametrize("command", ["migrate", "doctor", "audit"])
 @pytest.mark.parametrize(
     ("url", "told"),

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 import typer
 
 from ..core.errors import ConfigurationError, IntegrationError
 from ..core.readiness import CheckResult
 from .environment import EnvFile, read_environment
+
+_LINE: Final = "\n"
+_INDENT: Final = " " * 18
+"""As wide as the mark and the name before a detail, whose further lines stand below its first one."""
 
 
 def doctor(env_file: EnvFile = None) -> None:
@@ -21,7 +26,7 @@ def doctor(env_file: EnvFile = None) -> None:
         healthy = healthy and check.ok
         mark = "[green]ok[/]  " if check.ok else "[red]fail[/]"
         console.print(mark, end=" ")
-        console.print(f"{check.name:<12} {check.detail}", markup=False)
+        console.print(f"{check.name:<12} {check.detail.replace(_LINE, _LINE + _INDENT)}", markup=False)
     if not healthy:
         raise typer.Exit(1)
 

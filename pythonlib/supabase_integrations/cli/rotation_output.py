@@ -120,8 +120,10 @@ class RotationOutput:
             )
         for use in former:
             if use.is_known and not use.is_used:
-                self._say(f"Nothing stored needs key {use.key_id} any more. `integrations rotate-key --drop` says when")
-                self._say(f"it may go. {_KEEP}")
+                self._say(
+                    f"Nothing stored needs key {use.key_id} any more. `integrations rotate-key --drop {use.key_id}`"
+                    f" says when it may go. {_KEEP}"
+                )
         return left == 0
 
     def interrupted(self, report: RotationReport) -> None:
