@@ -30,7 +30,9 @@ _MAX_LIFETIME: Final = timedelta(days=3650)
 _SCOPE: Final = re.compile(r"[!-~]{1,256}")
 MAX_SCOPES: Final = 100
 _MAX_SCOPES_LENGTH: Final = 8192
-"""Of all scopes together, so that two tokens and they always fit into one envelope."""
+"""Of all scopes together, so that two tokens and they always fit into one envelope: a token that is too large for it is
+refused here, where the old one can still be kept.
+"""
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "text/plain"})
 _CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
@@ -128,9 +130,14 @@ def _token(fields: dict[str, Any], name: str, *, required: bool) -> SecretStr | 
     value = fields.get(name)
     if value is None and not required:
         return None
-    if not isinstance(value, str) or not value or len(value) > _MAX_TOKEN_LENGTH or not _is_printable(value):
+    if not isinstance(value, str) or not value or _written(value) > _MAX_TOKEN_LENGTH or not _is_printable(value):
         raise MalformedTokenResponseError(f"The token endpoint's reply has no usable {name}.")
     return SecretStr(value)
+
+
+def _written(text: str) -> int:
+    """Characters of a printable text within JSON, as it is sealed."""
+    return len(text) + text.count('"') + text.count("\\")
 
 
 def _is_printable(token: str) -> bool:
@@ -175,6 +182,6 @@ def _scopes(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
     known = dict.fromkeys(scope for scope in value if isinstance(scope, str) and _SCOPE.fullmatch(scope))
-    lengths = accumulate(len(scope) for scope in known)
+    lengths = accumulate(map(_written, known))
     short = [scope for scope, length in zip(known, lengths, strict=True) if length <= _MAX_SCOPES_LENGTH]
     return tuple(short[:MAX_SCOPES])

@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 
-from supabase_integrations.core.credentials import OAuthCredentials
+from supabase_integrations.core.credentials import CredentialPayload, OAuthCredentials
 from supabase_integrations.core.errors import (
     InvalidClientError,
     InvalidGrantError,
@@ -15,6 +16,10 @@ from supabase_integrations.core.errors import (
     TokenEndpointError,
 )
 from supabase_integrations.core.http_messages import HttpReply
+from supabase_integrations.core.journal_entry import JournalEntry, entry_to_json
+from supabase_integrations.core.models import Caller, IntegrationRef
+from supabase_integrations.core.plaintext import from_object
+from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.token_reply import parse_token_reply
 from tests.unit.conftest import load
 from tests.unit.fakes import START
@@ -98,6 +103,22 @@ def test_a_refresh_token_is_not_lost_for_a_lifetime_that_is_none(value: object) 
 def test_an_empty_field_is_an_absent_one() -> None:
     tokens = parse(reply(access_token="a", refresh_token="", token_type="", expires_in="", scope=""))
     assert tokens == parse(reply(access_token="a"))
+
+
+@pytest.mark.parametrize("letter", ["x", "\\", '"'])
+def test_the_largest_reply_can_be_sealed_and_kept(letter: str) -> None:
+    """What could not be stored would be found out when the service has ended the token before it."""
+    jwt = SecretStr("j" * 8192)
+    user_id = uuid4()
+    largest = 12_288 if letter == "x" else 6_144
+    scopes = [letter * 32 + str(number) for number in range(1000)]
+    tokens = parse(reply(access_token=letter * largest, refresh_token=letter * largest, scope=scopes))
+    payload = CredentialPayload("demo_crm", "t" * 200, tokens)
+    caller = Caller(user_id, jwt, START, str(uuid4()))
+    entry = JournalEntry(IntegrationRef(user_id, uuid4()), 2**31, uuid4(), payload, caller, START)
+    assert len(from_object(entry_to_json(entry))) > 30_000
+    with pytest.raises(MalformedTokenResponseError):
+        parse(reply(access_token=letter * (largest + 1)))
 
 
 @pytest.mark.parametrize("value", [None, "", 7, True, [], {"token": "a"}, "a\nb", "a\0", "ä", "x" * 16_385])
