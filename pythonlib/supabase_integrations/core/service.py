@@ -17,6 +17,7 @@ from .proxy_rule import ProxyRule
 from .rate_limit_rule import RateLimitRule
 from .revocation_rule import RevocationRule
 from .service_kinds import AccountSource, AuthKind, LimitScope, RefreshKind, TokenEndpointAuth
+from .tenant_hosts import check_pattern, is_anybodys_host
 
 MAX_TENANT_LENGTH: Final = 255
 MAX_LABEL_LENGTH: Final = 63
@@ -30,7 +31,6 @@ PROTOCOL_PARAMETERS: Final = frozenset(
 )
 """Authorize parameters that the protocol owns: no caller may set them, whatever a service's allow-list says."""
 
-_TRIED_DOMAINS: Final = ("example", "com", "net", "org", "io", "dev", "app", "co.uk", "cloud", "xyz")
 _NOT_IN_A_TENANT: Final = frozenset("/?#@%\\ \t\r\n&;")
 """What would end the host, or begin another part of the URL that a tenant is built into."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -135,7 +135,7 @@ class ServiceDefinition(_Entry):
         if bool(self.tenant_param) != bool(self.tenant_pattern):
             raise ValueError("tenant_param and tenant_pattern belong together")
         if self.tenant_pattern:
-            _check_pattern(self.tenant_pattern)
+            check_pattern(self.tenant_pattern)
         if self.refresh is RefreshKind.EXCHANGE and not self.refresh_grant:
             raise ValueError("refresh_grant is needed for refresh = exchange")
         if self.callback_hmac and not self.tenant_param:
@@ -152,12 +152,12 @@ class ServiceDefinition(_Entry):
     def _at_known_hosts(self) -> Self:
         if self.auth is AuthKind.OAUTH2:
             for name in ("token_endpoint", "refresh_endpoint", "revocation_endpoint", "introspection_endpoint"):
-                if self._may_be_at_any_host(getattr(self, name)):
+                if is_anybodys_host(getattr(self, name), self.tenant_param, self.tenant_pattern):
                     raise ValueError(
                         f"{name}: tenant_pattern must pin the domain, for the client secret is sent to that host"
                     )
         per = self.rate_limit.per if self.rate_limit else None
-        if per is LimitScope.SERVICE and self._may_be_at_any_host(self.api_base_url):
+        if per is LimitScope.SERVICE and self.is_at_users_hosts:
             raise ValueError(
                 "rate_limit: with per = service, tenant_pattern must pin the domain, for what a tenant's host says then"
                 " slows down everybody"
@@ -221,6 +221,11 @@ class ServiceDefinition(_Entry):
             self.auth is not AuthKind.OAUTH2 or any(f"{{{self.tenant_param}}}" in url for url in built_from)
         )
 
+    @property
+    def is_at_users_hosts(self) -> bool:
+        """Whether users name the host that is called, so that what it answers may be anybody's."""
+        return is_anybodys_host(self.api_base_url, self.tenant_param, self.tenant_pattern)
+
     def check_tenant(self, tenant: str) -> str:
         """The tenant, if it may be built into this service's URLs; '' where none is given and none is needed.
 
@@ -237,20 +242,6 @@ class ServiceDefinition(_Entry):
             raise InvalidValueError(name, f"{name} does not match {self.tenant_pattern}")
         return tenant
 
-    def _may_be_at_any_host(self, url: str) -> bool:
-        """Whether a user could name a host of their own as the tenant.
-
-        Where the tenant ends the host, its pattern has to pin the domain: it is tried with hosts that anybody could
-        own.
-        """
-        host = urlsplit(url.replace(f"{{{self.tenant_param}}}", "tenant")).hostname or ""
-        if not self.tenant_pattern or not host.endswith("tenant"):
-            return False
-        strangers = (
-            f"{label}.{domain}" for label in ("a", "attacker", "xn--a", "a.b", "a1") for domain in _TRIED_DOMAINS
-        )
-        return any(re.fullmatch(self.tenant_pattern, name) for name in (*strangers, "localhost", "127.0.0.1"))
-
     def url(self, template: str, tenant: str) -> str:
         """An endpoint with the tenant in its place; the tenant is checked again before every request built from it.
 
@@ -263,15 +254,6 @@ class ServiceDefinition(_Entry):
         if placeholder in template and not checked:
             raise InvalidValueError(f"config.{self.tenant_param}", f"{self.display_name} needs its {self.tenant_param}")
         return template.replace(placeholder, checked)
-
-
-def _check_pattern(pattern: str) -> None:
-    if not (pattern.startswith("^") and pattern.endswith("$")):
-        raise ValueError("tenant_pattern must be anchored: ^…$")
-    try:
-        re.compile(pattern)
-    except re.error:
-        raise ValueError("tenant_pattern is not a regular expression") from None
 
 
 def _check_endpoint(name: str, url: str, tenant_param: str) -> None:

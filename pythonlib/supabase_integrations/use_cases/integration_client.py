@@ -151,7 +151,7 @@ class IntegrationClient:
             ReauthorizationRequiredError: the service no longer accepts the connection.
             CredentialsRejectedError: the same for a key or a password.
             ProviderUnavailableError: no whole reply came.
-            ReplyTooLargeError: more than 64 MiB came; use `stream`.
+            ReplyTooLargeError: more than 64 MiB came, or than 4 MiB from a host that a user named; use `stream`.
         """
         check, call = options.get("check"), self._call(method, path, options)
 

@@ -17,6 +17,10 @@ from .service_calls import Answer, collected
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """Of a reply that is held as a whole; larger ones are for `stream`."""
+MAX_STRANGERS_REPLY_BYTES: Final = 4 * 1024 * 1024
+"""Of one from a host that a user names. JSON of nothing but brackets takes thirty times its size when it is read, and
+that would end the process that everybody shares.
+"""
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
 
@@ -29,7 +33,9 @@ async def whole(answer: Answer) -> ServiceReply:
         if answer.exchange.status >= 400:
             body = await _beginning(answer.exchange.chunks(), _MAX_ERROR_BYTES)
         else:
-            body = await collected(answer.exchange.chunks(), MAX_REPLY_BYTES)
+            service = answer.connection.service
+            most = MAX_STRANGERS_REPLY_BYTES if service.is_at_users_hosts else MAX_REPLY_BYTES
+            body = await collected(answer.exchange.chunks(), most)
     finally:
         await answer.exchange.close()
     return ServiceReply(answer.exchange.status, joined(answer.exchange.headers), body)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from supabase_integrations.core.credentials import ApiKeyCredentials
 from supabase_integrations.core.errors import (
     CredentialsRejectedError,
     InvalidValueError,
@@ -14,6 +15,7 @@ from supabase_integrations.core.errors import (
     ServiceError,
     ServiceRateLimitedError,
 )
+from supabase_integrations.core.secret import SecretStr
 from supabase_integrations.core.service_reply import ServiceReply
 from supabase_integrations.use_cases import whole_replies
 from tests.unit.conftest import World
@@ -220,6 +222,27 @@ async def test_a_reply_is_held_up_to_a_limit(world: World, monkeypatch: pytest.M
         async with api.stream("GET", "/x") as reply:
             assert [chunk async for chunk in reply.chunks()] == [b"12345", b"67890", b"1"]
     assert world.api.answers[-1].closed >= 1
+
+
+@pytest.mark.parametrize(("pattern", "is_held"), [("^[^/]+$", False), (r"^[a-z]+\\.shops\\.example$", True)])
+async def test_less_is_held_of_what_a_host_says_that_a_user_names(pattern: str, is_held: bool) -> None:
+    """4 MiB of brackets take 130 MB when they are read, 64 MiB take two gigabytes."""
+    world = World(
+        services='[service.shops]\nauth = "api_key"\ndisplay_name = "S"\nservice_type = "crm"\n'
+        f'tenant_param = "host"\ntenant_pattern = "{pattern}"\napi_base_url = "https://{{host}}/api"\n'
+    )
+    user = world.user(world.caller())
+    credentials = ApiKeyCredentials(SecretStr("canary-key"))
+    row = await user.create("shops", credentials, service_type=None, config={"host": "ada.shops.example"})
+    parts = (b"[", *(b"[]," * 400_000 for _ in range(4)), b"[]]")
+    world.api.respond = in_turn(FakeExchange(200, (), parts))
+    async with user.client(row.id) as api:
+        if is_held:
+            assert (await api.get("/x")).body == b"".join(parts)
+            return
+        with pytest.raises(ReplyTooLargeError):
+            await api.get("/x")
+    assert world.api.answers[0].closed == 1
 
 
 async def test_a_stream_that_is_left_early_is_closed(world: World) -> None:
