@@ -261,6 +261,10 @@ class RefreshLog(Protocol):
         """The journal could not keep a new token; it is lost if this process dies before it is stored."""
         ...
 
+    def refused(self, row: Integration, code: str) -> None:
+        """The service sent a new token and the database would not take it, for what this code means."""
+        ...
+
     def skipped(self, row: Integration, code: str) -> None:
         """The service was not asked for a row that is due: it does not open, or something is missing here."""
         ...

@@ -378,5 +378,8 @@ class FakeRefreshLog:
     def not_kept(self, row: Integration) -> None:
         self.lines.append(f"not_kept {row.id}")
 
+    def refused(self, row: Integration, code: str) -> None:
+        self.lines.append(f"refused {row.id} {code}")
+
     def skipped(self, row: Integration, code: str) -> None:
         self.lines.append(f"skipped {row.id} {code}")

@@ -44,6 +44,11 @@ class RefreshCounts:
         self._counts["not_kept"] += 1
         self._log.not_kept(row)
 
+    def refused(self, row: Integration, code: str) -> None:
+        """The database would not take a new token."""
+        self._counts["not_stored"] += 1
+        self._log.refused(row, code)
+
     def skipped(self, row: Integration, code: str) -> None:
         """The service was not asked; counted as a whole and by the reason."""
         self._counts["skipped"] += 1

@@ -70,6 +70,10 @@ class RefreshLogger:
         """The journal could not keep a new token."""
         _log.error("credential.not_kept_in_journal", **_named(row))
 
+    def refused(self, row: Integration, code: str) -> None:
+        """The database would not take a new token."""
+        _log.warning("credential.not_stored", **_named(row), code=code)
+
     def skipped(self, row: Integration, code: str) -> None:
         """The service was not asked, for what this code means."""
         _log.warning("credential.refresh_skipped", **_named(row), code=code)

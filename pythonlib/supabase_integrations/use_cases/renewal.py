@@ -13,7 +13,9 @@ from uuid import UUID
 
 from ..core.credentials import CredentialPayload, OAuthCredentials
 from ..core.errors import (
+    IntegrationBusyError,
     IntegrationError,
+    IntegrationNotFoundError,
     InvalidClientError,
     InvalidGrantError,
     JournalUnavailableError,
@@ -22,6 +24,7 @@ from ..core.errors import (
     ProviderUnavailableError,
     ReauthorizationRequiredError,
     ServiceNotConfiguredError,
+    StoreUnavailableError,
     TokenEndpointError,
 )
 from ..core.http_messages import HttpRequest
@@ -104,7 +107,13 @@ class Renewal:
             raise
         if kept is not None:
             return await self.store_kept(store, leased, owner, kept)
-        written = await self._store(store, leased, owner, payload)
+        try:
+            written = await self._store(store, leased, owner, payload)
+        except (StoreUnavailableError, IntegrationBusyError, IntegrationNotFoundError):
+            raise
+        except IntegrationError as error:
+            self._log.refused(row, error.code)
+            raise
         self._log.refreshed(written, reason=reason, seconds=self._since(started_at))
         return replace(leased, integration=written, payload=payload)
 

@@ -30,6 +30,7 @@ def test_every_outcome_is_counted_by_its_code_and_told() -> None:
     counts.replayed(ROW)
     counts.kept(ROW)
     counts.not_kept(ROW)
+    counts.refused(ROW, "permission_denied")
     counts.skipped(ROW, "unknown_service")
 
     assert counts.take() == {
@@ -42,6 +43,7 @@ def test_every_outcome_is_counted_by_its_code_and_told() -> None:
         "skipped": 1,
         "skipped_unknown_service": 1,
         "not_kept": 1,
+        "not_stored": 1,
     }
     assert counts.take() == {}
-    assert told.events == ["refreshed"] * 2 + ["failed"] * 3 + ["replayed", "kept", "not_kept", "skipped"]
+    assert told.events == ["refreshed"] * 2 + ["failed"] * 3 + ["replayed", "kept", "not_kept", "refused", "skipped"]

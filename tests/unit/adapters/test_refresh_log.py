@@ -26,6 +26,7 @@ async def test_lines_name_the_row_and_nothing_else_of_it(world: World) -> None:
         log.replayed(row)
         log.kept(row)
         log.not_kept(row)
+        log.refused(row, "permission_denied")
         log.skipped(row, "unknown_encryption_key")
     assert [line["event"] for line in lines] == [
         "credential.refreshed",
@@ -33,6 +34,7 @@ async def test_lines_name_the_row_and_nothing_else_of_it(world: World) -> None:
         "credential.replayed",
         "credential.kept_in_journal",
         "credential.not_kept_in_journal",
+        "credential.not_stored",
         "credential.refresh_skipped",
     ]
     assert {line["integration_id"] for line in lines} == {str(row.id)}

@@ -10,6 +10,7 @@ import pytest
 from supabase_integrations.core.credentials import ApiKeyCredentials, CredentialPayload, OAuthCredentials
 from supabase_integrations.core.encryption_errors import UnknownKeyError
 from supabase_integrations.core.errors import (
+    ForbiddenError,
     InvalidClientError,
     JournalUnavailableError,
     ProviderUnavailableError,
@@ -477,6 +478,21 @@ async def test_what_a_service_does_wrong_ends_no_worker(world: World, answer: di
     await world.refresher.refresh_claimed(*await claimed(world, caller, row))
     now = await after(world, caller, row)
     assert (now.refresh_failures, now.refresh_lease_owner) == (1, None)
+
+
+async def test_a_token_that_the_database_refuses_is_told(world: World) -> None:
+    """Such as after an operator took a privilege away: the worker would ask the service again and again in silence."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+    store, sealed, owner = await claimed(world, caller, row)
+
+    async def refuse(*_: object, **__: object) -> Integration:
+        raise ForbiddenError("permission_denied", "The database does not let the worker do this.")
+
+    store.replace_credentials = refuse  # type: ignore[method-assign]
+    await world.refresher.refresh_claimed(store, sealed, owner)
+    assert f"refused {row.id} permission_denied" in world.log.lines
 
 
 async def test_a_worker_hears_of_an_outage_of_the_database(world: World) -> None:
