@@ -2,11 +2,13 @@
 
 A service may repeat what it was sent: Meta writes the token into `paging.next`, and test endpoints echo whole requests.
 A secret is found as it is, and with any of its characters percent-encoded (up to four times over), or escaped as JSON,
-JavaScript or HTML escape them: both text and secret are compared unescaped. A service that wanted to give its own token
+JavaScript or HTML escape them: both text and secret are compared unescaped. In Base64 it is found wherever it stands in
+what was encoded, but for the few bits that it shares with its neighbours. A service that wanted to give its own token
 away could; this keeps honest ones from it.
 """
 
 import re
+from base64 import b64encode
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,12 +36,14 @@ _CUT_ESCAPE: Final = re.compile(
 """What the end of a part may be the beginning of."""
 _LONGEST_ESCAPE: Final = 24
 _NEEDLESS: Final = (
-    re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
-    re.compile(rb"\\(?:u00|x)(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])"),
-    re.compile(rb"&#"),
-    re.compile(rb";#"),
+    (b"%", re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
+    (b"\\", re.compile(rb"\\(?:u00|x)(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
+    (b"#", re.compile(rb"#(?<=[&;]#)(?:[0-9]|[xX][0-9A-Fa-f])")),
 )
-"""An escaped letter or digit, which no encoder writes without being told to."""
+"""An escaped letter or digit, which no encoder writes without being told to. Each begins with one certain byte, for
+which a text that has none of it is searched several times faster.
+"""
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _NAMED: Final = {
     b"amp": b"&",
     b"lt": b"<",
@@ -71,6 +75,7 @@ class Redactor:
         # The longest first: of two secrets that begin alike, the longer one is taken where both fit.
         ordered = sorted(values, key=len, reverse=True)
         self._forms = [_Form(value, max(re.findall(rb"[0-9A-Za-z]+", value) or [b""], key=len)) for value in ordered]
+        self._anchors = {form.anchor for form in self._forms}
         self._longest = max(map(len, ordered), default=0) + _LONGEST_ESCAPE
         self._held = b""
 
@@ -106,9 +111,9 @@ class Redactor:
         return 0
 
     def _may_contain(self, data: bytes) -> bool:
-        if any(form.anchor in data for form in self._forms):
+        if any(anchor in data for anchor in self._anchors):
             return True
-        return any(escape.search(data) for escape in _NEEDLESS)
+        return any(byte in data and escape.search(data) for byte, escape in _NEEDLESS)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
         """What of the data can be passed on, replaced, and what has to wait."""
@@ -122,13 +127,14 @@ class Redactor:
         """The text with its secrets replaced, up to a place; from there on it may be the beginning of one."""
         passed: list[bytes] = []
         at = done = 0
-        nearest = {form: text.value.find(form.value) for form in self._forms}
+        anchors = {anchor for anchor in self._anchors if anchor in text.value}
+        nearest = {form: text.value.find(form.value) for form in self._forms if form.anchor in anchors}
         while True:
             for form, place in nearest.items():
                 if 0 <= place < at:
                     nearest[form] = text.value.find(form.value, at)
             # Of those that begin at one place the first is the longest.
-            found = min((form for form in self._forms if nearest[form] >= 0), key=nearest.__getitem__, default=None)
+            found = min((form for form, place in nearest.items() if place >= 0), key=nearest.__getitem__, default=None)
             waits = self._begun(text.value, at) if goes_on else None
             if waits is not None and (found is None or waits <= nearest[found]):
                 stop = text.place(waits)
@@ -183,6 +189,16 @@ def _forms(secret: str) -> Iterable[bytes]:
         for form in (secret, secret.replace(" ", "+"), orjson.dumps(secret).decode()[1:-1]):
             yield form.encode()
             yield _Unescaped(form.encode()).value
+        for encoded in _in_base64(secret.encode()):
+            yield from (encoded, encoded.translate(_URL_SAFE))
+
+
+def _in_base64(secret: bytes) -> Iterable[bytes]:
+    """The characters that are made of a secret's bits alone. Three bytes become four characters, so that there are
+    three ways in which it may stand behind something else.
+    """
+    for before in range(3):
+        yield b64encode(bytes(before) + secret)[(4 * before + 2) // 3 : 4 * (before + len(secret)) // 3]
 
 
 def _is_known(escape: re.Match[bytes]) -> bool:

@@ -1,6 +1,7 @@
 """A third-party service that repeats everything it gets, in every spelling, and misbehaves as a test asks."""
 
 import asyncio
+import base64
 import html
 import json
 import urllib.parse
@@ -20,6 +21,9 @@ def spelled(text: str) -> Iterator[str]:
     yield from (text, quoted, quoted.lower(), urllib.parse.quote(text), urllib.parse.quote_plus(text))
     yield from (urllib.parse.quote(quoted, safe=""), json.dumps(text), json.dumps(text).replace("/", "\\/"))
     yield html.escape(text)
+    for before in ("", "a", "ab"):
+        yield base64.b64encode(f"{before}{text}".encode()).decode()
+        yield base64.urlsafe_b64encode(f"{before}{text}|".encode()).decode().rstrip("=")
 
 
 @dataclass(frozen=True)

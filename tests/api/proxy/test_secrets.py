@@ -6,7 +6,9 @@ import hashlib
 import hmac
 import html
 import json
+import re
 import urllib.parse
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -27,10 +29,19 @@ def unescaped(text: str) -> str:
     return text
 
 
+def decoded(text: str) -> Iterator[str]:
+    """What may stand in a text in Base64, wherever that begins."""
+    for run in re.findall(r"[A-Za-z0-9+/_-]{8,}", text):
+        for start in range(4):
+            whole = run[start:].replace("-", "+").replace("_", "/")
+            yield base64.b64decode(whole[: len(whole) // 4 * 4]).decode("latin-1")
+
+
 def assert_hidden(answer: httpx.Response, *secrets: str) -> None:
     shown = unescaped(answer.text + "\n".join(answer.headers.values()))
     assert "[redacted]" in shown
     assert [secret for secret in secrets if unescaped(secret) in shown or secret in shown] == []
+    assert [secret for secret in secrets for text in decoded(shown) if secret in text] == []
 
 
 def proof_of(token: str) -> str:

@@ -1,5 +1,6 @@
 """Secrets in streams: found in every spelling, wherever the parts are cut, and nothing else is touched."""
 
+import base64
 import html
 import json
 import re
@@ -63,6 +64,41 @@ def test_a_secret_is_found_in_the_middle_of_much_else(spelling: str) -> None:
     whole = filler + SPELLINGS[spelling](TOKEN).encode() + filler
     parts = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
     assert streamed([TOKEN], parts) == filler + MASK + filler
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@given(
+    before=st.binary(max_size=9),
+    secret=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=SHORTEST, max_size=40),
+    after=st.binary(max_size=9),
+    places=st.lists(st.integers(0, 200), max_size=4),
+)
+def test_base64_is_found_wherever_the_secret_stands_in_it(
+    encode: Callable[[bytes], bytes], before: bytes, secret: str, after: bytes, places: list[int]
+) -> None:
+    """Only characters that hold bits of the neighbours too are left: of the secret at most four bits at each end."""
+    plain, bits = secret.encode(), 8 * len(before)
+    written = encode(before + plain + after)
+    cleaned = streamed([secret], cut(written, places))
+    assert MASK in cleaned
+    left, _, right = cleaned.partition(MASK)
+    assert 6 * len(left) <= bits + 4
+    rest = len(written) - len(right)
+    assert MASK in right or 6 * rest >= bits + 8 * len(plain) - 4
+    assert (left, right) == (written[: len(left)], written[rest:]) or MASK in right
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_base64_is_found_in_every_spelling(spelling: str) -> None:
+    """Such as a cursor that holds the URL of the next page, with the token in it."""
+    token = "canary-?>?>?>-token-~~~"
+    cursor = base64.b64encode(f"https://api.example/x?access_token={token}&after=2".encode()).decode()
+    assert {"+", "/"} <= set(cursor)
+    cleaned = streamed([token], [SPELLINGS[spelling](cursor).encode()])
+    before, mask, after = cleaned.partition(MASK)
+    assert mask
+    assert before.startswith(SPELLINGS[spelling](cursor[:40]).encode())
+    assert after.endswith(SPELLINGS[spelling](cursor[-8:]).encode())
 
 
 secrets_given = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=8), max_size=3)
