@@ -159,7 +159,8 @@ class FakeStore:
         held = row.refresh_lease_until is not None and row.refresh_lease_until + GRACE > self._db.clock.now()
         if held and row.refresh_lease_owner != owner:
             raise IntegrationBusyError
-        until = self._db.clock.now() + timedelta(seconds=60)
+        lives = row.refresh_lease_until is not None and row.refresh_lease_until > self._db.clock.now()
+        until = row.refresh_lease_until if lives else self._db.clock.now() + timedelta(seconds=60)
         leased = SealedIntegration(replace(row, refresh_lease_owner=owner, refresh_lease_until=until), sealed.envelope)
         self._db.rows[self._user_id, integration_id] = leased
         return leased
