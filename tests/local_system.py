@@ -112,10 +112,19 @@ class DevProcess:
         """Stop it as Ctrl-C or a service manager would, and return its exit status."""
         if self.process is None:
             return None
-        self.process.terminate()
-        status = self.process.wait(STOP_SECONDS)
-        self.process = None
-        return status
+        process, self.process = self.process, None
+        return stop_process(process, STOP_SECONDS)
+
+
+def stop_process(process: "subprocess.Popen[bytes]", seconds: float) -> int:
+    """End a process and return its exit status. One that does not end within so many seconds is killed, and raises."""
+    process.terminate()
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 def free_ports(count: int) -> list[int]:

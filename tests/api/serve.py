@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.local_system import LocalSystem, free_ports
+from tests.local_system import LocalSystem, free_ports, stop_process
 
-_START_SECONDS = 20
-_STOP_SECONDS = 10
+_START_SECONDS = 90
+_STOP_SECONDS = 30
 _INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 
@@ -50,8 +50,7 @@ def serving(system: LocalSystem, name: str, environment: Mapping[str, str]) -> I
     try:
         yield url
     finally:
-        process.terminate()
-        process.wait(_STOP_SECONDS)
+        stop_process(process, _STOP_SECONDS)
 
 
 def wait_for(url: str) -> None:

@@ -51,6 +51,8 @@ def _running(folder: Path) -> Iterator[RedisServer]:
     if PROGRAM is None:
         pytest.skip("redis-server is not installed: apt-get install redis-server")
     server = RedisServer(folder)
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

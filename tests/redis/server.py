@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.local_system import free_ports
 
 PROGRAM = shutil.which("redis-server")
-START_SECONDS = 10
+START_SECONDS = 60
 
 
 class RedisServer:
@@ -37,6 +37,7 @@ class RedisServer:
         self._process = subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
+            assert self._process.poll() is None, "redis-server ended at its start"
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.02)
 

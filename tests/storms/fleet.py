@@ -14,7 +14,8 @@ from typing import Protocol
 
 from supabase_integrations.local.process import Child, spawn
 
-_STOP_SECONDS = 40
+_STOP_SECONDS = 90
+"""Longer than a worker takes at most to finish what it has begun."""
 
 
 class EnvironmentOf(Protocol):

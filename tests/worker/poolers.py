@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.local_system import free_ports
+from tests.local_system import free_ports, stop_process
 from tests.worker.world import ROLE, World
 
-_START_SECONDS = 10.0
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
 _USER = "nobody"
 """PgBouncer does not run as root."""
 
@@ -58,8 +59,7 @@ def a_pooler(world: World, mode: str, *, connections: int) -> Iterator[str]:
             _wait_until_listening(process, port, log)
             yield world.url(port=port)
         finally:
-            process.terminate()
-            process.wait()
+            stop_process(process, _STOP_SECONDS)
 
 
 def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
