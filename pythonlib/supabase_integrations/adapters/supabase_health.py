@@ -1,5 +1,6 @@
 """Asks a Supabase project whether it can be worked with, as a stranger: no user's token is needed for that."""
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,8 @@ from ..single_flight import SingleFlight
 from .clock import SystemClock
 
 REMEMBERED_FOR: Final = timedelta(seconds=2)
+PATIENCE: Final = timedelta(seconds=5)
+"""For both questions together: whoever asks is a load balancer, or a person who runs the doctor."""
 _MIGRATE: Final = "Run `integrations migrate --database-url …` or `supabase db push`."
 _MISSING: Final = frozenset({"PGRST205", "PGRST204", "PGRST106", "42P01"})
 
@@ -42,14 +45,11 @@ class SupabaseHealth:
         return self._found
 
     async def _ask(self) -> tuple[CheckResult, ...]:
-        return (await self._tables(), await self._auth())
+        return tuple(await asyncio.gather(self._tables(), self._auth()))
 
     async def _tables(self) -> CheckResult:
-        try:
-            reply = await self._http.get(
-                f"{self._url}/rest/v1/integrations", params={"select": "id", "limit": "1"}, headers=self._headers
-            )
-        except httpx.TransportError:
+        reply = await self._get("/rest/v1/integrations?select=id&limit=1")
+        if reply is None:
             return CheckResult("database", False, "The Data API cannot be reached. Check SUPABASE_URL.")
         code = _code(reply)
         if code == "42501":
@@ -63,17 +63,25 @@ class SupabaseHealth:
         return CheckResult("database", False, f"The Data API answered {reply.status_code}. See the project's status.")
 
     async def _auth(self) -> CheckResult:
-        url = f"{self._url}/auth/v1/.well-known/jwks.json"
+        reply = await self._get("/auth/v1/.well-known/jwks.json")
+        if reply is None:
+            return CheckResult("auth", False, "Supabase Auth cannot be reached. Check SUPABASE_URL.")
         try:
-            reply = await self._http.get(url, headers=self._headers)
             keys = orjson.loads(reply.content)["keys"] if reply.status_code == 200 else None
-        except (httpx.TransportError, orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             keys = None
         if not isinstance(keys, list):
             return CheckResult("auth", False, "Supabase Auth does not publish its keys. Check SUPABASE_URL.")
         if not keys:
             return CheckResult("auth", True, f"No public keys: HS256 tokens are {self._hs256}.")
         return CheckResult("auth", True, f"{len(keys)} public keys: tokens are verified here.")
+
+    async def _get(self, target: str) -> httpx.Response | None:
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                return await self._http.get(self._url + target, headers=self._headers)
+        except (httpx.TransportError, TimeoutError):
+            return None
 
 
 def _code(reply: httpx.Response) -> str | None:

@@ -1,9 +1,12 @@
 """What a project's answers to a stranger say about it."""
 
+import asyncio
+
 import httpx
 import pytest
 
-from supabase_integrations.adapters.supabase_health import SupabaseHealth
+from supabase_integrations.adapters.supabase_health import PATIENCE, SupabaseHealth
+from tests.unit.virtual_time import in_virtual_time
 
 NO_KEYS = httpx.Response(200, json={"keys": []})
 CLOSED = httpx.Response(401, json={"code": "42501", "message": "permission denied for table integrations"})
@@ -71,3 +74,19 @@ async def test_auth_that_publishes_no_keys_is_not_ready(answer: httpx.Response |
     ok, detail = (await check(CLOSED, answer))["auth"]
     assert not ok
     assert "SUPABASE_URL" in detail
+
+
+@in_virtual_time
+async def test_a_project_that_does_not_answer_is_told_within_the_patience_of_a_load_balancer() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+        results = await SupabaseHealth(http, "https://ref.example", "sb_publishable_x").check()
+
+    assert clock() - began <= PATIENCE.total_seconds()
+    assert [(result.name, result.ok) for result in results] == [("database", False), ("auth", False)]
+    assert all("cannot be reached" in result.detail for result in results)
