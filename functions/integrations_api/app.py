@@ -43,6 +43,8 @@ def create_app(configuration: Configuration) -> FastAPI:
         title="Supabase Integrations",
         summary="Connect your users' accounts at third-party services.",
         lifespan=lifespan,
+        # The framework's redirect to the path without its slash would go to whatever host the request named.
+        redirect_slashes=False,
         telemetry={"logs": False, "metrics": False, "operation_spans": False},
     )
     # First, for its calls are the many: each route that does not match takes a few microseconds.

@@ -210,6 +210,12 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     assert {check["name"]: check["ok"] for check in ready.json()["checks"]} == {"database": True, "auth": True}
 
 
+async def test_no_answer_leads_to_a_host_that_the_request_named(stranger: httpx.AsyncClient) -> None:
+    reply = await stranger.get("/api/integrations/", headers={"host": "evil.example"})
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert "evil.example" not in f"{reply.headers} {reply.text}"
+
+
 async def test_answers_about_a_user_are_stored_by_nobody(ada: Person, stranger: httpx.AsyncClient) -> None:
     for reply in (await page_of(ada.http), await page_of(stranger), await ada.initiate("scripted")):
         assert reply.headers["cache-control"] == "no-store"
