@@ -96,6 +96,22 @@ async def test_a_run_that_broke_off_goes_on_where_it_was(syncing: Syncing, door:
     assert (await syncing.cursor(ref))["failures"] == 0
 
 
+async def test_a_clock_that_is_set_back_during_a_run_removes_nothing(
+    syncing: Syncing, door: Door, book: ContactBook
+) -> None:
+    (ref,) = await syncing.connect()
+    await syncing.want(ref)
+    await door.system.sync.attempt(ref, uuid4(), until=datetime.now(UTC))
+    # As if the database's clock had been five minutes ahead until now.
+    await syncing.execute("update public.sync_cursors set started_at = started_at + interval '5 minutes'")
+    await syncing.execute("update public.synced_records set synced_at = synced_at + interval '5 minutes'")
+
+    outcome = await door.sync(ref)
+
+    assert (outcome.records, outcome.removed) == (1153, 0)
+    assert await syncing.records(ref) == {contact["id"]: contact for contact in book.contacts}
+
+
 async def test_a_cursor_that_the_service_forgot_begins_the_list_anew(
     syncing: Syncing, door: Door, book: ContactBook
 ) -> None:

@@ -34,6 +34,7 @@ _BEGIN: Final = f"""
     )
     select to_json(t) from taken as t
 """  # noqa: S608
+# A clock that is set back during a run must not make its records older than the run: they would be deleted at its end.
 # Not `on conflict do update`: `excluded.data` takes the right to read the column, which the worker has not. The lease
 # sees to it that nobody else adds the same record meanwhile.
 _WRITE: Final = f"""
@@ -41,14 +42,14 @@ _WRITE: Final = f"""
         update public.sync_cursors
         set cursor = %s, records = records + %s, skipped = skipped + %s, {_LEASE}
         where {_MINE}
-        returning user_id, integration_id, resource
+        returning user_id, integration_id, resource, greatest(now(), started_at) as given_at
     ),
     given as materialized (
-        select m.user_id, m.integration_id, m.resource, g.external_id, g.data
+        select m.user_id, m.integration_id, m.resource, m.given_at, g.external_id, g.data
         from mine as m, jsonb_to_recordset(%s::jsonb) as g (external_id text, data jsonb)
     ),
     replaced as (
-        update public.synced_records as r set data = g.data, synced_at = now()
+        update public.synced_records as r set data = g.data, synced_at = g.given_at
         from given as g
         where r.user_id = g.user_id and r.integration_id = g.integration_id and r.resource = g.resource
             and r.external_id = g.external_id
@@ -56,7 +57,7 @@ _WRITE: Final = f"""
     ),
     added as (
         insert into public.synced_records (user_id, integration_id, resource, external_id, data, synced_at)
-        select g.user_id, g.integration_id, g.resource, g.external_id, g.data, now()
+        select g.user_id, g.integration_id, g.resource, g.external_id, g.data, g.given_at
         from given as g
         where not exists (select from replaced as r where r.external_id = g.external_id)
     )
