@@ -14,8 +14,8 @@ from typing import Self
 
 from supabase_integrations.local.pids import start_mark
 
-START_SECONDS = 90
-STOP_SECONDS = 30
+START_SECONDS = 240
+STOP_SECONDS = 60
 
 _PORT_NAMES = ("PORT", "SUPABASE_PORT", "DB_PORT", "DEMO_PORT")
 _NOT_FOR_TESTS = (

@@ -35,7 +35,7 @@ def run(*arguments: str, environment: Environment, **changes: str | None) -> "su
     changed = {**environment, **changes}
     given = {name: value for name, value in changed.items() if value is not None}
     command = [sys.executable, "-m", "supabase_integrations", *arguments]
-    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_generated_key_is_64_hex_digits(environment: Environment) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -18,21 +18,24 @@ from tests.token_issuer import PUBLISHABLE_KEY, USER, SigningKey, claims, key_se
 
 @dataclass
 class KeyServer:
-    """The part of Supabase Auth that publishes keys; it takes a while, and counts."""
+    """The part of Supabase Auth that publishes keys; it takes a while, or until the gate is opened, and counts."""
 
     body: bytes
     url: str = ""
     fetches: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def publish(self, _: web.Request) -> web.Response:
         self.fetches += 1
         await asyncio.sleep(0.05)
+        await self.gate.wait()
         return web.Response(body=self.body, content_type="application/json")
 
 
 @pytest.fixture
 async def keys() -> AsyncIterator[KeyServer]:
     published = KeyServer(key_set(signing_key("ES256"), signing_key("RS256", "rsa"), signing_key("EdDSA", "ed")))
+    published.gate.set()
     app = web.Application()
     app.router.add_get("/auth/v1/.well-known/jwks.json", published.publish)
     async with TestServer(app) as server:
@@ -76,12 +79,14 @@ async def test_a_flood_of_invented_keys_delays_nobody_and_is_fetched_for_once(
 ) -> None:
     await verifier.verify(token(keys, signing_key()))
     strangers = [signing_key("ES256", f"invented-{number}").sign(claims()) for number in range(100)]
+    keys.gate.clear()
     flood = [asyncio.create_task(verifier.verify(stranger)) for stranger in strangers]
     await asyncio.sleep(0)
 
     await verifier.verify(token(keys, signing_key(), jti="another token under the known key"))
 
     assert not any(stranger.done() for stranger in flood)
+    keys.gate.set()
     outcomes = await asyncio.gather(*flood, return_exceptions=True)
     assert {getattr(outcome, "code", None) for outcome in outcomes} == {"token_key_unknown"}
     assert keys.fetches == 2

@@ -35,7 +35,7 @@ def sync(system: LocalSystem, folder: Path, person: Person, integration_id: str)
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

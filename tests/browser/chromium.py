@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
-PATIENCE = 15_000
+PATIENCE = 60_000
 """Milliseconds that a page may take to show what is expected of it, on a machine that does other work too."""
 
 _COMMANDS = ("chromium", "chromium-browser", "google-chrome")

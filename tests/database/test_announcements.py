@@ -38,7 +38,7 @@ async def heard(listener: psycopg.AsyncConnection[Row], operator: Actor) -> list
     """Everything announced until now: notifications arrive in the order of commits, so one of our own ends it."""
     await operator.run("select pg_notify('integrations_due', %s)", END)
     payloads: list[str] = []
-    async for notification in listener.notifies(timeout=10):
+    async for notification in listener.notifies(timeout=60):
         if notification.payload == END:
             return payloads
         payloads.append(notification.payload)

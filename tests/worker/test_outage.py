@@ -53,7 +53,7 @@ async def test_an_outage_under_renewals_is_waited_out(
             await database.outage(2.0, stop)
 
             after = await connect(database, encryption, 10)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while await versions(database, encryption, catalogue, [*before, *after]) != {2}:
                     assert worker.process.poll() is None, worker.log.read_text()
                     await asyncio.sleep(0.2)

@@ -341,14 +341,15 @@ async def test_a_password_that_is_accepted_late_is_waited_for(world: World) -> N
             await set_password(connection, ROLE, password)
 
     async def open_and_read() -> None:
-        async with open_worker_pool(database, patience=timedelta(seconds=10), on_wait=told.append) as pool:
+        async with open_worker_pool(database, patience=timedelta(seconds=60), on_wait=told.append) as pool:
             await PostgresWorkerDatabase(pool).for_user(ref.user_id).get_sealed(ref.id)
 
     opening = asyncio.create_task(open_and_read())
     try:
-        await asyncio.sleep(1)
+        async with asyncio.timeout(60):
+            while not told:  # noqa: ASYNC110 - it tells by calling
+                await asyncio.sleep(0.05)
         await change(new)
         await opening
     finally:
         await change(world.worker_password)
-    assert told

@@ -42,7 +42,7 @@ def superuser_url(dev: DevProcess, database: str = "postgres") -> str:
 
 def integrations(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "supabase_integrations", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_migrating_role_is_hosted_like(running: LocalSystem) -> None:
