@@ -29,7 +29,11 @@ QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "DO_NOT_TRAC
 def main() -> None:
     with (ROOT / ".bootstrap.lock").open("w") as lock:
         # Two systems may be started side by side in a fresh clone.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another setup of this clone")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         make_environment()
         install_python_packages()
         install_node_tools()
@@ -170,6 +174,9 @@ if __name__ == "__main__":
     try:
         main()
     except subprocess.CalledProcessError as error:
-        stop(f"{' '.join(error.cmd[:4])} failed; what it said is above. Run the same command again to go on.")
+        stop(
+            f"{' '.join(error.cmd[:4])} failed; what it said is above. Is the network there? Run the same command"
+            " again to go on."
+        )
     except KeyboardInterrupt:
         sys.exit(130)
