@@ -1,5 +1,6 @@
 """A request to a third-party service and its reply, as values. Their reprs show nothing that could hold a secret."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 LONGEST_WAIT: Final = timedelta(days=1)
+_SECONDS: Final = re.compile(r"([0-9]+)((?:\.[0-9]+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,14 @@ class HttpReply:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """The wait a Retry-After header asks for, in either of its forms (RFC 9110 §10.2.3), at most a day.
+    """The wait a Retry-After header asks for, in either of its forms (RFC 9110 §10.2.3), at most a day; with a fraction
+    of a second where it has one, as Shopify's do.
 
     None without a usable one.
     """
     value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(timedelta(seconds=int(value[:9])), LONGEST_WAIT)
+    if seconds := _SECONDS.fullmatch(value):
+        return min(timedelta(seconds=float(seconds[1][:9] + seconds[2][:4])), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(value)
         wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
