@@ -121,8 +121,18 @@ class ServiceCalls:
         logged(exchange.status, None)
         # A tenant's host may be anybody's, and then says nothing about the accounts of others.
         speaks_for_all = not service.tenant_param
-        self.limiter.observe(service.name, connection.account, dict(exchange.headers), speaks_for_all=speaks_for_all)
+        self.limiter.observe(service.name, connection.account, _usage(exchange), speaks_for_all=speaks_for_all)
         return Answer(exchange, connection, shown.secrets)
+
+
+def _usage(exchange: ServiceExchange) -> dict[str, str]:
+    """The headers that may say how much is left. With another status than a refusal's, Retry-After is about one thing:
+    when a job may be done, or a page back.
+    """
+    headers = dict(exchange.headers)
+    if exchange.status < 400:
+        headers.pop("retry-after", None)
+    return headers
 
 
 async def whole_body(body: RequestBody, max_bytes: int = _MAX_BUFFERED_BODY) -> bytes:

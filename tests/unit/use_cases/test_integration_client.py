@@ -190,6 +190,15 @@ async def test_a_429_for_too_long_is_an_error_with_the_wait(world: World) -> Non
     assert len(world.api.sent) == 1
 
 
+@pytest.mark.parametrize("status", [200, 202, 303])
+async def test_a_job_that_takes_its_time_holds_no_other_call_back(world: World, status: int) -> None:
+    user, row = await connected(world)
+    world.api.respond = in_turn(answering(status, None, retry_after="3600"), answering(200, "ok"))
+    async with user.client(row.id) as api:
+        assert (await api.get("/jobs/1")).headers["retry-after"] == "3600"
+        assert (await api.get("/x")).json() == "ok"
+
+
 async def test_a_check_may_find_a_refusal_in_a_good_answer(world: World) -> None:
     def check(reply: ServiceReply) -> None:
         if b"THROTTLED" in reply.body:
