@@ -1,5 +1,6 @@
 """What of a caller's request goes on to a service, and what of the service's answer comes back."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,8 @@ _SAFE: Final = (
 )
 """A service's page is nobody's script on this origin."""
 _UNKNOWN: Final = "application/octet-stream"
+_MEDIA_TYPE: Final = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
+"""With other parameters, some servers may see another type in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,14 @@ def passed_form(service: ServiceDefinition, body: bytes) -> bytes:
         return written_query(passed_parameters(service, body.decode("ascii"))).encode()
     except UnicodeDecodeError:
         raise InvalidValueError("body", f"The body is not {FORM}.") from None
+
+
+def check_body_type(service: ServiceDefinition, content_type: str) -> None:
+    """Raise InvalidValueError for a body of a type that the service's catalogue entry does not name."""
+    found = _MEDIA_TYPE.fullmatch(content_type)
+    if service.proxy_body_types and (found is None or found[1].lower() not in service.proxy_body_types):
+        taken = " or ".join(service.proxy_body_types)
+        raise InvalidValueError("content-type", f"Bodies for {service.display_name} must be {taken}.")
 
 
 def answered_headers(

@@ -49,9 +49,12 @@ class ProxyRules:
 
 
 def overrides_method(name: str, value: str) -> bool:
-    """Whether a parameter makes some servers take a request for one of another method."""
+    """Whether a parameter makes some servers take a request for one of another method, or for several in one."""
     meant = parameter_name(name)
     if meant == "method":
         return value.strip().upper() in _VERBS
+    if meant == "batch":
+        # Meta's: a list of calls, each with a method and a path.
+        return "[" in name or value.strip()[:1] in ("[", "{")
     letters = _NO_LETTER.sub("", meant)
     return letters == "method" or _OVERRIDES.fullmatch(letters) is not None

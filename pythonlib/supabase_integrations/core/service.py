@@ -44,6 +44,7 @@ _API_AUTH: Final = r"^(bearer|basic|header:[A-Za-z0-9_.-]+(=[A-Za-z0-9_-]+)?|(qu
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=128)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
+MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", max_length=128)]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^(\$\{[A-Z][A-Z0-9_]*\}|[!-#%-~]+)$", max_length=128)]
 
 
@@ -112,6 +113,7 @@ class ServiceDefinition(_Entry):
     api_auth: Annotated[str, StringConstraints(pattern=_API_AUTH)] = "bearer"
     api_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     proxy: tuple[str, ...] = ("GET /**",)
+    proxy_body_types: tuple[MediaType, ...] = ()
     rate_limit: RateLimitRule | None = None
     rate_limit_headers: tuple[str, ...] = ()
     health_check: str = ""

@@ -14,7 +14,14 @@ from ..core.errors import InvalidValueError, ProviderUnavailableError, ReplyTooL
 from ..core.outgoing import base_url
 from ..core.outgoing_headers import proxied_headers
 from ..core.outgoing_path import checked_path, segments
-from ..core.proxy_messages import ProxyHead, answered_headers, location_here, passed_form, passed_parameters
+from ..core.proxy_messages import (
+    ProxyHead,
+    answered_headers,
+    check_body_type,
+    location_here,
+    passed_form,
+    passed_parameters,
+)
 from ..core.proxy_rules import ProxyRules
 from ..core.redaction import Redactor
 from ..core.service import ServiceDefinition
@@ -127,6 +134,8 @@ class ServiceProxy:
             if body:
                 raise InvalidValueError("body", f"A {head.method} request has no body.")
             return None
+        if body:
+            check_body_type(connection.service, head.content_type)
         most = min(self._limits.max_request_bytes, MAX_HELD_BYTES)
         if head.content_type == FORM:
             whole = await whole_body(body, most)
