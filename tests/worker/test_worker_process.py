@@ -193,6 +193,25 @@ async def test_a_refused_client_is_one_alarm(world: World, workers: Workers, ser
     }
 
 
+async def test_a_privilege_that_was_taken_away_is_no_storm_of_requests(
+    world: World, workers: Workers, service: ScriptedService
+) -> None:
+    (ref,) = await world.connect(1)
+    await world.fate.database.execute("revoke update (credentials) on public.integrations from integrations_worker")
+    worker = await workers.start()
+
+    (line,) = await worker.until_logged("credential.not_stored")
+
+    assert (line["integration_id"], line["code"]) == (str(ref.id), "permission_denied")
+    cursor = await world.fate.database.execute(
+        "select refresh_lease_owner, next_refresh_at > now() + interval '9 minutes' as is_put_off"
+        " from public.integrations where id = %s",
+        [ref.id],
+    )
+    assert await cursor.fetchone() == {"refresh_lease_owner": None, "is_put_off": True}
+    assert len(service.asked_for("/token")) == 1
+
+
 async def test_one_unreadable_connection_leaves_the_others_alone(world: World, workers: Workers) -> None:
     refs = await world.connect(3)
     broken = refs[0]

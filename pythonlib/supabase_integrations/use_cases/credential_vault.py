@@ -73,9 +73,18 @@ class CredentialVault:
         """
         owner = uuid4()
         row = (await self.lease(store, integration_id, owner)).integration
-        return await uninterrupted(
-            self.write(store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes)
-        )
+
+        async def write() -> Integration:
+            try:
+                return await self.write(
+                    store, row, payload, service, lease_owner=owner, display_name=display_name, changes=changes
+                )
+            except IntegrationError:
+                with suppress(IntegrationError):
+                    await store.release_lease(integration_id, owner)
+                raise
+
+        return await uninterrupted(write())
 
     async def write(
         self,
@@ -91,7 +100,8 @@ class CredentialVault:
         """Write the next version of a leased row's credentials and end the lease, in one statement.
 
         What had stopped the connection is over with its credentials; a user's pause is not. Raises IntegrationBusyError
-        where the lease has passed to somebody else: nothing was written.
+        where the lease has passed to somebody else: nothing was written. After other errors the lease stands: a journal
+        may have these credentials, and its replay comes before others.
         """
         version = row.credential_version
         envelope = self.seal(payload, integration_id=row.id, user_id=row.user_id, credential_version=version + 1)
@@ -112,13 +122,6 @@ class CredentialVault:
             )
         except IntegrationBusyError:
             return await self.written_already(store, row.id, envelope)
-        except StoreUnavailableError:
-            # The lease is not given back: a journal may have these credentials, and its replay comes before others.
-            raise
-        except IntegrationError:
-            with suppress(IntegrationError):
-                await store.release_lease(row.id, lease_owner)
-            raise
 
     async def persistently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Do a write that would lose something if it were given up at the first outage."""

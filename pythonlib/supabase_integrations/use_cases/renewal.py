@@ -5,6 +5,7 @@ the journal, and whoever gets the lease next on this machine stores that instead
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -107,13 +108,7 @@ class Renewal:
             raise
         if kept is not None:
             return await self.store_kept(store, leased, owner, kept)
-        try:
-            written = await self._store(store, leased, owner, payload)
-        except (StoreUnavailableError, IntegrationBusyError, IntegrationNotFoundError):
-            raise
-        except IntegrationError as error:
-            self._log.refused(row, error.code)
-            raise
+        written = await self._store(store, leased, owner, payload)
         self._log.refreshed(written, reason=reason, seconds=self._since(started_at))
         return replace(leased, integration=written, payload=payload)
 
@@ -147,11 +142,11 @@ class Renewal:
         """Write new credentials, over the journal where the old ones are spent."""
         row = leased.integration
         if not _is_spent(leased.payload, payload):
-            return await self._vault.write(store, row, payload, leased.service, lease_owner=owner)
+            return await self._write(store, leased, owner, payload)
         entry = JournalEntry(row.ref, row.credential_version, owner, payload, store.caller, self._clock.now())
         is_kept = await self._keep(row, entry)
         try:
-            written = await self._vault.write(store, row, payload, leased.service, lease_owner=owner)
+            written = await self._write(store, leased, owner, payload)
         except IntegrationError:
             if is_kept:
                 self._log.kept(row)
@@ -159,6 +154,23 @@ class Renewal:
         if is_kept:
             await self._journal.remove(entry)
         return written
+
+    async def _write(
+        self, store: CredentialStore, leased: OpenIntegration, owner: UUID, payload: CredentialPayload
+    ) -> Integration:
+        """Write new credentials. A row that refuses them is left for a while, or its service would be asked in vain
+        again and again.
+        """
+        row = leased.integration
+        try:
+            return await self._vault.write(store, row, payload, leased.service, lease_owner=owner)
+        except (StoreUnavailableError, IntegrationBusyError, IntegrationNotFoundError):
+            raise
+        except IntegrationError as error:
+            with suppress(IntegrationError):
+                await store.reschedule(row.id, self._clock.now() + OPERATOR_WAIT, lease_owner=owner)
+            self._log.refused(row, error.code)
+            raise
 
     async def _keep(self, row: Integration, entry: JournalEntry) -> bool:
         try:
@@ -173,7 +185,7 @@ class Renewal:
         self, store: CredentialStore, leased: OpenIntegration, owner: UUID, entry: JournalEntry
     ) -> OpenIntegration:
         """Store a reply that a journal kept into a row that `owner` has leased. Raises as `renew` does."""
-        written = await self._vault.write(store, leased.integration, entry.payload, leased.service, lease_owner=owner)
+        written = await self._write(store, leased, owner, entry.payload)
         await self._journal.remove(entry)
         self._log.replayed(written)
         return replace(leased, integration=written, payload=entry.payload)

@@ -480,8 +480,8 @@ async def test_what_a_service_does_wrong_ends_no_worker(world: World, answer: di
     assert (now.refresh_failures, now.refresh_lease_owner) == (1, None)
 
 
-async def test_a_token_that_the_database_refuses_is_told(world: World) -> None:
-    """Such as after an operator took a privilege away: the worker would ask the service again and again in silence."""
+async def test_a_token_that_the_database_refuses_is_told_and_the_row_put_off(world: World) -> None:
+    """Such as after an operator took a privilege away: the worker must not ask the service again and again."""
     caller = world.caller()
     row = await connected(world, caller)
     world.clock.moment += HOUR
@@ -493,6 +493,8 @@ async def test_a_token_that_the_database_refuses_is_told(world: World) -> None:
     store.replace_credentials = refuse  # type: ignore[method-assign]
     await world.refresher.refresh_claimed(store, sealed, owner)
     assert f"refused {row.id} permission_denied" in world.log.lines
+    left = await after(world, caller, row)
+    assert (left.next_refresh_at, left.refresh_lease_owner) == (world.clock.now() + timedelta(minutes=10), None)
 
 
 async def test_a_worker_hears_of_an_outage_of_the_database(world: World) -> None:
