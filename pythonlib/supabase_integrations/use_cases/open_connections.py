@@ -16,6 +16,7 @@ from ..core.credentials import OAuthCredentials
 from ..core.models import Integration, IntegrationRef
 from ..core.oauth_messages import OAuthClient
 from ..core.service import ServiceDefinition
+from ..core.service_kinds import LimitScope
 from ..port import Clock, CredentialStore
 from ..single_flight import SingleFlight
 from .refresher import Refresher
@@ -65,13 +66,21 @@ class OpenConnection:
 
     @property
     def account(self) -> str:
-        """Whom the service counts the calls for: the account, or this connection where the service has not said that
-        the account is its owner's. A key may be for any account that its owner names, and a tenant's host may name any.
+        """Whom the service counts the calls for: the account, or its tenant.
+
+        Or this connection, where the service has not said that they are its owner's: a key may be for any account that
+        its owner names, and so may a tenant be any that did not give the token itself.
         """
-        name = self.integration.external_account_id
+        name, tenant, service = self.integration.external_account_id, self.tenant, self.service
         if not name or not isinstance(self.opened.payload.credentials, OAuthCredentials):
             return str(self.integration.id)
-        return name if self.tenant in ("", name) else f"{self.tenant} {name}"
+        if not tenant:
+            return name
+        is_owners = f"{{{service.tenant_param}}}" in service.token_endpoint
+        if name == tenant:
+            return tenant if is_owners else str(self.integration.id)
+        is_counted = service.rate_limit is not None and service.rate_limit.per is LimitScope.TENANT
+        return tenant if is_owners and is_counted else f"{tenant} {name}"
 
 
 class OpenConnections:

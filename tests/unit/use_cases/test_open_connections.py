@@ -6,12 +6,16 @@ from uuid import UUID
 
 import pytest
 
+from supabase_integrations.core.account import Account
+from supabase_integrations.core.credentials import CredentialPayload, OAuthCredentials
 from supabase_integrations.core.errors import (
     IntegrationPausedError,
     UnauthenticatedError,
 )
 from supabase_integrations.core.models import IntegrationChanges, IntegrationStatus, SealedIntegration
 from supabase_integrations.core.secret import SecretStr
+from supabase_integrations.use_cases.connections import Connection, Connections
+from supabase_integrations.use_cases.open_connections import Door
 from supabase_integrations.use_cases.user_integrations import UserIntegrations
 from tests.unit.conftest import World
 from tests.unit.fakes import FakeStore
@@ -110,3 +114,38 @@ async def test_a_closed_client_makes_no_calls(world: World) -> None:
         pass
     with pytest.raises(RuntimeError):
         await api.get("/x")
+
+
+@pytest.mark.parametrize(
+    ("per", "token_host", "account", "expected"),
+    [
+        ("tenant", "{shop}.desk.example", "acme:7", "acme"),
+        ("tenant", "{shop}.desk.example", "acme", "acme"),
+        ("account", "{shop}.desk.example", "acme:7", "acme acme:7"),
+        ("tenant", "id.desk.example", "acme:7", "acme acme:7"),
+        ("tenant", "id.desk.example", "acme", ""),
+    ],
+)
+async def test_a_limit_of_a_tenant_is_one_for_all_its_accounts(
+    per: str, token_host: str, account: str, expected: str
+) -> None:
+    """Unless the tenant has not given the token: then its name is only what the user says."""
+    world = World(
+        services=f'''
+            [service.desk]
+            display_name = "Desk"
+            service_type = "crm"
+            tenant_param = "shop"
+            tenant_pattern = "^[a-z]+$"
+            authorization_endpoint = "https://id.desk.example/authorize"
+            token_endpoint = "https://{token_host}/token"
+            api_base_url = "https://{{shop}}.desk.example/api"
+            rate_limit = {{ requests = 100, window_s = 60, per = "{per}" }}
+        '''
+    )
+    caller = world.caller()
+    store, service = world.database.as_user(caller), world.catalogue.get("desk")
+    payload = CredentialPayload("desk", "acme", OAuthCredentials(SecretStr("canary"), world.clock.now()))
+    connection = Connection(service, Account(account, "Ada"), payload)
+    row = await Connections(world.vault).insert(store, caller.user_id, connection)
+    assert (await world.calls.connections.get(Door(store, row.ref))).account == (expected or str(row.id))
