@@ -1,16 +1,18 @@
 """The `integrations` command as an operator runs it, against the running system."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests import canaries
-from tests.local_system import LocalSystem
+from tests.local_system import LocalSystem, free_ports
 
 Environment = Mapping[str, str]
 
@@ -136,6 +138,18 @@ def test_serve_names_a_port_that_is_taken(environment: Environment) -> None:
     assert refused.stderr == (
         f"Cannot listen on 127.0.0.1, port {port} (Address already in use): end what uses it, or set HOST and PORT.\n"
     )
+
+
+def test_serve_says_where_it_listens(environment: Environment, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    settings = {**environment, "PORT": str(port), "STATE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "supabase_integrations", "serve"]
+    with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        line = json.loads(serving.stdout.readline())
+        serving.terminate()
+    assert (line["event"], line["host"], line["port"]) == ("serve.listening", "127.0.0.1", port)
+    assert line["app_url"] == environment["APP_URL"]
 
 
 def test_the_audits_pass_on_the_running_system(environment: Environment) -> None:

@@ -1,8 +1,6 @@
 """`integrations serve`: the HTTP API."""
 
-import errno
 import gc
-import os
 import socket
 from typing import Final
 
@@ -23,6 +21,7 @@ def serve(env_file: EnvFile = None) -> None:
     from integrations_api import create_app
 
     from ..adapters.file_journal import check_state_dir
+    from ..adapters.structured_log import StructuredLog
     from ..bounded_http import BoundedHttpProtocol
     from ..configuration import Configuration
     from ..logs import configure_logs
@@ -35,8 +34,10 @@ def serve(env_file: EnvFile = None) -> None:
     # Told here, with the reason: what fails once the server starts is logged without its message.
     check_state_dir(configuration.settings.state_dir)
     app = create_app(configuration)
-    listening = _listen(configuration.settings.host, configuration.settings.port)
+    host, port = configuration.settings.host, configuration.settings.port
+    listening = _listen(host, port)
     configure_logs()
+    StructuredLog("serve").info("serve.listening", host=host, port=port, app_url=configuration.settings.app_url)
     gc.freeze()
     gc.enable()
     config = uvicorn.Config(
@@ -62,6 +63,5 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    # The socket module adds the address to the system's words, which we name already; resolvers have numbers of theirs.
-    number = error.errno or 0
-    return os.strerror(number) if number in errno.errorcode else str(error.strerror)
+    # The socket module adds the address, which the message has already.
+    return (error.strerror or "").partition(" (while ")[0]
