@@ -97,7 +97,8 @@ class FileJournal:
         that were allowed are kept even where they exceed the bounds together.
         """
         now = self._clock.now()
-        if now >= self._next_count:
+        # A moment before that span says that the clock was set back: nobody would look until it has caught up.
+        if not self._next_count - _COUNT_EVERY <= now < self._next_count:
             self._next_count = now + _COUNT_EVERY
             try:
                 await self._count(now)

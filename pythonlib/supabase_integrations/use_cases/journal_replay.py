@@ -91,9 +91,10 @@ class JournalReplay:
             self._waits_for_others = False
             return 1
         doors = [(entry, store) for entry in entries if (store := self._open_store(entry))]
-        a_while_ago = self._clock.now() - UNDER_WAY
+        now = self._clock.now()
         round_ = _Round(self._refresher, self._log)
-        queue = iter([(entry, store) for entry, store in doors if entry.written_at <= a_while_ago])
+        # What is from the future was written before the clock was set back: nobody is at it any more.
+        queue = iter([(entry, store) for entry, store in doors if not now - UNDER_WAY < entry.written_at <= now])
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_AT_ONCE):
                 tasks.create_task(round_.work(queue))

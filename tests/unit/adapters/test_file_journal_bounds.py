@@ -71,6 +71,17 @@ async def test_room_that_another_process_makes_is_seen(disk: Disk, journal: File
     assert await journal.has_room()
 
 
+async def test_a_clock_that_is_set_back_delays_no_look(disk: Disk, journal: FileJournal) -> None:
+    """Tokens that are spent by their use would not be renewed for as long as it was ahead."""
+    disk.fill(MAX_FILES)
+    disk.clock.moment += timedelta(seconds=10)
+    assert not await journal.has_room()
+
+    disk.files()[0].unlink()
+    disk.clock.moment -= timedelta(hours=1)
+    assert await journal.has_room()
+
+
 async def test_what_is_not_ours_takes_no_room(disk: Disk, journal: FileJournal) -> None:
     os.truncate(disk.put("backup.tar", b""), 1 << 30)
     os.truncate(disk.put(name_of(another()), b""), 1 << 30)

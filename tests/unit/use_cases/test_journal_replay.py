@@ -175,6 +175,15 @@ async def test_a_reply_is_left_to_whoever_is_still_writing_it(world: World) -> N
     assert (await stored(world, caller, row.id))[0].credential_version == 2
 
 
+async def test_a_reply_from_the_future_is_not_waited_for(world: World) -> None:
+    """The clock was ahead when it was written."""
+    caller = world.caller()
+    row, entry = await kept(world, caller)
+    world.journal.kept[entry.ref, entry.seen_version] = replace(entry, written_at=world.clock.now() + HOUR)
+    assert await replay_of(world).replay_all() == 0
+    assert (await stored(world, caller, row.id))[0].credential_version == 2
+
+
 async def test_pauses_grow_while_replies_are_left_and_start_anew_afterwards(world: World) -> None:
     _, entry = await kept(world, world.caller())
 
