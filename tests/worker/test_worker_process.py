@@ -70,12 +70,20 @@ async def test_two_workers_share_the_work_and_renew_nothing_twice(
 async def test_a_stop_finishes_what_was_begun_and_begins_nothing(
     world: World, workers: Workers, service: ScriptedService
 ) -> None:
-    service.scripts["/token"] = lambda _: slowly(1.5)
+    stopping = threading.Event()
+
+    def when_it_stops(asked: Asked) -> Answer:
+        stopping.wait(20)
+        return tokens(asked)
+
+    service.scripts["/token"] = when_it_stops
     refs = await world.connect(20)
     worker = await workers.start(WORKER_CONCURRENCY="8")
     await worker.until(lambda: len(service.asked_for("/token")) == 8)
 
     worker.signal()
+    await worker.until_logged("worker.stopping")
+    stopping.set()
 
     assert await worker.ended() == 0
     rows = await world.read(refs)
@@ -128,7 +136,7 @@ async def test_it_can_be_stopped_while_it_waits_for_the_database(world: World, w
 
     worker.signal()
 
-    assert await worker.ended(5) == 0
+    assert await worker.ended() == 0
 
 
 async def test_an_announcement_wakes_it(world: World, workers: Workers, service: ScriptedService) -> None:

@@ -171,8 +171,11 @@ class WorkerProcess:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something, as long as it runs."""
         deadline = time.monotonic() + _WAIT_SECONDS
-        while not condition():
-            assert self.process.poll() is None, self.log.read_text()
+        while True:
+            has_ended = self.process.poll() is not None
+            if condition():
+                return
+            assert not has_ended, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             await asyncio.sleep(0.02)
 
