@@ -91,12 +91,12 @@ class Revoker:
         async with _within(self._patience):
             await self._renew_ended(store, await store.get_sealed(integration_id))
         left = started + self._patience - asyncio.get_running_loop().time()
-        # Once the service has ended the tokens, a caller that goes away must not leave them in the row.
-        return await uninterrupted(self._revoke_leased(store, integration_id, left))
-
-    async def _revoke_leased(self, store: UserStore, integration_id: UUID, left: float) -> Revocation:
         owner = uuid4()
         leased = await self._vault.lease(store, integration_id, owner)
+        # Once the service has ended the tokens, a caller that goes away must not leave them in the row.
+        return await uninterrupted(self._revoke_leased(store, leased, owner, left))
+
+    async def _revoke_leased(self, store: UserStore, leased: SealedIntegration, owner: UUID, left: float) -> Revocation:
         try:
             async with _within(left):
                 outcome = await self._tell(store, leased)
@@ -105,7 +105,7 @@ class Revoker:
             raise
         except IntegrationError:
             with suppress(IntegrationError):
-                await store.release_lease(integration_id, owner)
+                await store.release_lease(leased.integration.id, owner)
             raise
         return Revocation(await self._empty(store, leased.integration, owner, outcome), outcome)
 

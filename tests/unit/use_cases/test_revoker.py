@@ -144,6 +144,31 @@ async def test_a_caller_who_goes_away_leaves_no_ended_tokens_behind(world: World
         assert (left.integration.status, left.envelope) == (IntegrationStatus.REVOKED, None)
 
 
+async def test_a_caller_who_goes_away_while_it_waits_for_its_turn_revokes_nothing(world: World) -> None:
+    """Somebody else is renewing the tokens; whoever asked for their end has given up before anything was done."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    owner, waits = uuid4(), asyncio.Event()
+    await world.database.as_user(caller).take_lease(row.id, owner)
+
+    async def sleep(seconds: float) -> None:
+        waits.set()
+        await asyncio.sleep(0.02)
+
+    world.clock.sleep = sleep  # type: ignore[method-assign]
+    impatient = asyncio.create_task(world.user(caller).revoke_token(row.id))
+    await waits.wait()
+    impatient.cancel()
+    await asyncio.sleep(0)
+    await world.database.as_user(caller).release_lease(row.id, owner)
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    left = world.database.rows[row.user_id, row.id]
+    assert (left.integration.status, left.integration.refresh_lease_owner) == (IntegrationStatus.ACTIVE, None)
+    assert left.envelope is not None
+    assert world.service.asked(DEMO_REVOCATION) == []
+
+
 REFUSALS = [
     (HttpReply(503, {"retry-after": "7"}), ProviderUnavailableError),
     (HttpReply(429), ProviderUnavailableError),
