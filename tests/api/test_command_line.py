@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -138,6 +139,17 @@ def test_serve_names_a_port_that_is_taken(environment: Environment) -> None:
     assert refused.stderr == (
         f"Cannot listen on 127.0.0.1, port {port} (Address already in use): end what uses it, or set HOST and PORT.\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [["audit"], ["migrate"], ["explain", str(uuid4())]], ids=lambda words: words[0])
+def test_a_login_that_may_not_read_the_tables_is_told_which_one_may(
+    environment: Environment, local_system: LocalSystem, arguments: list[str]
+) -> None:
+    refused = run(*arguments, environment=environment, DATABASE_URL=local_system.worker_database_url)
+    assert refused.returncode == 1
+    assert "connect as the role that pushed the migrations" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_serve_says_where_it_listens(environment: Environment, tmp_path: Path) -> None:

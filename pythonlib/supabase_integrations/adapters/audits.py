@@ -14,7 +14,7 @@ import psycopg
 
 from ..core.errors import IntegrationError, SchemaMissingError
 from ..database_url import DatabaseUrl
-from .database_connection import Connection, connect
+from .database_connection import CONNECT_AS_OWNER, Connection, connect
 
 COLUMNS: Final = ("audit", "level", "object", "detail", "remediation")
 """What every audit returns, in this order."""
@@ -81,6 +81,8 @@ async def _run(connection: Connection, audit: Audit) -> list[AuditFinding]:
         cursor = await connection.execute(audit.query)
     except _SCHEMA_IS_MISSING as error:
         raise SchemaMissingError from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise AuditError(f"The audit {audit.name} could not be run ({error}): {CONNECT_AS_OWNER}") from error
     except psycopg.Error as error:
         raise AuditError(f"The audit {audit.name} could not be run: {error}") from error
     if tuple(column.name for column in cursor.description or ()) != COLUMNS:

@@ -9,6 +9,9 @@ from ..database_url import DatabaseUrl
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
+CONNECT_AS_OWNER: Final = "connect as the role that pushed the migrations, `postgres` on a hosted project."
+"""What to do where a login may not read what a command needs."""
+
 _CONNECT_SECONDS: Final = 15
 _ADVICE: Final = "Compare address, user and password with what the project shows under Connect."
 

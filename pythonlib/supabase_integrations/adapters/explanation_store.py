@@ -13,7 +13,7 @@ from ..core.errors import IntegrationError, SchemaMissingError
 from ..core.explanation import Record
 from ..core.models import Integration, IntegrationEvent
 from ..database_url import DatabaseUrl
-from .database_connection import Connection, connect
+from .database_connection import CONNECT_AS_OWNER, Connection, connect
 from .integration_rows import EVENT_COLUMNS, INTEGRATION_COLUMNS, read, to_event, to_integration
 
 EVENTS: Final = 100
@@ -66,8 +66,7 @@ async def find_records(database: DatabaseUrl, integration_id: UUID, user_id: UUI
         except psycopg.Error as error:
             code = error.sqlstate or type(error).__name__
             raise IntegrationError(
-                f"The tables at {database.shown} could not be read ({code}):"
-                " connect as the role that pushed the migrations."
+                f"The tables at {database.shown} could not be read ({code}): {CONNECT_AS_OWNER}"
             ) from None
     return _records(integration_id, rows, events)
 

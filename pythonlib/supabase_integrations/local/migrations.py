@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 
-from supabase_integrations.adapters.database_connection import connect
+from supabase_integrations.adapters.database_connection import CONNECT_AS_OWNER, connect
 from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import migrations_dir
 
@@ -64,9 +64,10 @@ async def _recorded(database: DatabaseUrl) -> list[tuple[str, str]]:
             cursor = await connection.execute("select version, name from supabase_migrations.schema_migrations")
             return [(str(version), str(name)) for version, name in await cursor.fetchall()]
         except psycopg.Error as error:
+            advice = f": {CONNECT_AS_OWNER}" if isinstance(error, psycopg.errors.InsufficientPrivilege) else "."
             said = database.conceal(str(error))
             raise LocalStackError(
-                f"The database at {database.shown} cannot be asked for its migrations: {said}"
+                f"The database at {database.shown} cannot be asked for its migrations ({said}){advice}"
             ) from None
 
 
