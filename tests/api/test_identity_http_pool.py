@@ -117,6 +117,36 @@ async def test_two_requests_travel_over_one_pool_and_leave_no_cookie(host: str) 
     assert "canary-a" not in wire.heads[1]
 
 
+async def test_a_second_answer_is_not_the_next_callers() -> None:
+    written = asyncio.Event()
+
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        await replying(OK, pause=0.1)(writer)
+        writer.write(OK.replace(b"ok", b"no"))
+        await writer.drain()
+        written.set()
+
+    async with serving(twice) as wire, open_http_pool() as http:
+        assert (await http.get(wire.url)).content == b"ok"
+        await written.wait()
+        await asyncio.sleep(0.2)
+        wire.behave = then_closing(OK)
+        assert (await http.get(wire.url)).content == b"ok"
+
+
+async def test_the_body_of_a_reply_to_head_is_not_the_next_callers() -> None:
+    poison = OK.replace(b"ok", b"no")
+
+    async def with_a_body(writer: asyncio.StreamWriter) -> None:
+        await replying(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(poison), pause=0.1)(writer)
+        writer.write(poison)
+
+    async with serving(with_a_body) as wire, open_http_pool() as http:
+        assert (await http.head(wire.url)).status_code == 200
+        wire.behave = then_closing(OK)
+        assert (await http.get(wire.url)).content == b"ok"
+
+
 async def test_the_environments_proxy_and_netrc_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")

@@ -16,6 +16,7 @@ from yarl import URL
 from ..core.errors import ProviderUnavailableError
 from ..port_service_http import HeaderPairs, RequestBody, ServiceRequest
 from .egress_sockets import guarded_sockets
+from .http_connector import CleanConnector
 
 CONNECT_SECONDS: Final = 5.0
 """Resolving, connecting and TLS, each."""
@@ -107,27 +108,6 @@ class StreamingServiceHttp:
         _wait(patience, self._idle_seconds)
 
 
-class _CleanConnector(aiohttp.TCPConnector):
-    """Reuses no connection on which something came that nobody asked for: the next caller would get it as a reply."""
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[aiohttp.tracing.Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's name for it
-    ) -> aiohttp.connector.Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or not protocol.should_close:
-                break
-            connection.close()
-        if protocol is not None and req.method == "HEAD":
-            # A server that sends a body all the same may do so when the connection is the next caller's already.
-            protocol.force_close()
-        return connection
-
-
 @asynccontextmanager
 async def open_service_http(
     *,
@@ -137,7 +117,7 @@ async def open_service_http(
     idle_seconds: float = IDLE_SECONDS,
 ) -> AsyncIterator[StreamingServiceHttp]:
     """Open the connections to services for as long as the block lasts; `allow_loopback` is for development alone."""
-    connector = _CleanConnector(
+    connector = CleanConnector(
         limit=_CONNECTIONS,
         limit_per_host=connections_per_host,
         keepalive_timeout=_KEEPALIVE_SECONDS,
