@@ -4,10 +4,12 @@ Sent once: what the service answers is passed on, whatever it is. Only a token t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
 
 from ..core.api_auth import FORM
 from ..core.errors import InvalidValueError, ProviderUnavailableError, ReplyTooLargeError
@@ -31,6 +33,9 @@ from .service_calls import Answer, Call, ServiceCalls, whole_body
 from .user_allowances import UserAllowances
 from .user_shares import UserShares
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 MAX_HELD_BYTES: Final = 256 * 1024
 """Of a body that is held as a whole and rewritten. Reading one takes up to eighty times its size while it lasts, so ten
@@ -38,6 +43,11 @@ megabytes of escapes would take most of a gigabyte.
 """
 _QUICKLY_READ: Final = 64 * 1024
 """The largest form, in bytes, that takes a few milliseconds."""
+_ESCAPES: Final = (b"%", b"\\", b"&")
+_QUICKLY_UNESCAPED: Final = 2_000
+"""Of them: the most that take a few milliseconds."""
+_BESIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="beside")
+"""For what would keep the event loop: one at a time, so that it takes no more than half of the process."""
 _UNREADABLE_CHARSETS: Final = (
     *("utf-16", "utf-32", "utf-7", "ucs-2", "ucs-4", "iso-10646", "unicode", "cp037", "ibm037", "ebcdic"),
 )
@@ -77,7 +87,7 @@ class ProxyAnswer:
             size += len(chunk)
             if size > self._max_bytes:
                 raise _too_large(self._max_bytes)
-            if passed := self._redactor.feed(chunk):
+            if passed := await self._searched(chunk):
                 yield passed
         if rest := self._redactor.finish():
             yield rest
@@ -85,6 +95,15 @@ class ProxyAnswer:
     async def close(self) -> None:
         """End the exchange, and make room for another one."""
         await self._held.aclose()
+
+    async def _searched(self, chunk: bytes) -> bytes:
+        """A part without its secrets."""
+        passed = self._redactor.feed_plain(chunk)
+        if passed is not None:
+            return passed
+        if sum(map(chunk.count, _ESCAPES)) <= _QUICKLY_UNESCAPED:
+            return self._redactor.search()
+        return await _beside(self._redactor.search)
 
 
 class ServiceProxy:
@@ -141,8 +160,8 @@ class ServiceProxy:
             whole = await whole_body(body, most)
             if len(whole) <= _QUICKLY_READ:
                 return passed_form(connection.service, whole)
-            # A quarter of a megabyte of escapes takes a tenth of a second, in which nobody else would be served.
-            return await asyncio.to_thread(passed_form, connection.service, whole)
+            # A quarter of a megabyte of escapes takes a tenth of a second.
+            return await _beside(passed_form, connection.service, whole)
         if body and connection.authorization.fields:
             # The service takes its key in it.
             return await whole_body(body, most)
@@ -164,6 +183,11 @@ class ServiceProxy:
             location = location_here(connection.service, base, path, location, head.prefix)
         headers = answered_headers(connection.service, exchange.status, exchange.headers, redactor, location)
         return ProxyAnswer(answer, headers, redactor, self._limits.max_reply_bytes, held.pop_all())
+
+
+async def _beside(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What `work` returns, done while everybody else is served."""
+    return await asyncio.get_running_loop().run_in_executor(_BESIDE, partial(work, *arguments, **options))
 
 
 def _too_large(max_bytes: int) -> ReplyTooLargeError:
