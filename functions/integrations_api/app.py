@@ -24,7 +24,7 @@ _ANSWERED_HEADERS: Final = ("link", "etag", "last-modified", "content-dispositio
 """What frontends commonly need of calls of services, beside what every origin may send and read."""
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "content": {http_errors.PROBLEM_JSON: {}}}
-    for status in (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503)
+    for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503)
 }
 
 
