@@ -90,6 +90,7 @@ class Worker:
         self._refresher = refresher
         self._clock = clock
         self._log = log
+        self._is_stopped = asyncio.Event()
         bell = DueBell(clock, plan.poll)
         self._claims = Claims(database, refresher, bell, clock, log, concurrency=plan.concurrency)
         self._side_tasks = {"purge states": self._purge_states, "report": self._report, **(side_tasks or {})}
@@ -102,6 +103,7 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more; `run` returns when what is in flight is finished, or after 50 s."""
         self._claims.stop()
+        self._is_stopped.set()
 
     async def run(self) -> bool:
         """Work until `stop`, or until cancelled; whether everything that was begun was finished then.
@@ -112,9 +114,11 @@ class Worker:
         self._log.started(concurrency=self._plan.concurrency)
         work = asyncio.create_task(self._claims.run(), name="claim")
         side = [asyncio.create_task(task(), name=name) for name, task in self._side_tasks.items()]
+        stop = asyncio.create_task(self._is_stopped.wait())
         try:
-            await asyncio.wait([work, *side], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work, stop, *side], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stop.cancel()
             # Whoever is cancelled finishes what was begun as well: a service may be rotating a token at this moment.
             finished = await uninterrupted(self._end(work, side))
         for task in [work, *side]:

@@ -21,7 +21,7 @@ from supabase_integrations.port import CredentialStore, WorkerDatabase
 from supabase_integrations.use_cases.claims import Claims
 from supabase_integrations.use_cases.due_bell import DueBell
 from supabase_integrations.use_cases.refresher import Refresher
-from supabase_integrations.use_cases.worker import SideTaskEndedError, Worker, WorkerPlan
+from supabase_integrations.use_cases.worker import DRAIN_SECONDS, SideTaskEndedError, Worker, WorkerPlan
 from tests.unit.virtual_time import LoopClock, in_virtual_time
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -175,6 +175,30 @@ async def test_freed_slots_are_gathered_into_few_claims() -> None:
 
 
 @in_virtual_time
+async def test_a_slot_that_is_freed_after_a_long_time_is_used() -> None:
+    queue, renewals = Queue(refs(6)), Renewals(seconds=1)
+
+    await until_done(claims(queue, renewals, Noted(), concurrency=2), renewals, 6)
+
+    assert renewals.most == 2
+
+
+@in_virtual_time
+async def test_a_stop_is_heard_while_every_slot_is_taken() -> None:
+    renewals = Renewals(seconds=3600)
+    loop = claims(Queue(refs(4)), renewals, Noted(), concurrency=2)
+    running = asyncio.create_task(loop.run())
+    await renewals.begun.wait()
+    await asyncio.sleep(1)
+
+    loop.stop()
+
+    async with asyncio.timeout(1):
+        await running
+    assert loop.in_flight == 2
+
+
+@in_virtual_time
 async def test_one_row_that_fails_unforeseen_ends_nothing() -> None:
     due = refs(10)
     queue, log = Queue(list(due)), Noted()
@@ -235,6 +259,80 @@ async def test_a_part_that_ends_ends_the_worker_after_what_was_begun() -> None:
     assert len(renewals.done) == 2
     with pytest.raises(SideTaskEndedError, match="part"):
         await worker(Queue(), renewals, part=returns)[0].run()
+
+
+@in_virtual_time
+async def test_rows_of_a_claim_that_was_under_way_at_the_stop_are_renewed_first() -> None:
+    """They are leased by then, and nobody else could take them over for a minute and a quarter."""
+    queue, renewals = Queue(refs(3)), Renewals()
+    claim_due, is_claiming, may_answer = queue.claim_due, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+        claimed = await claim_due(limit, lease_owner)
+        is_claiming.set()
+        await may_answer.wait()
+        return claimed
+
+    queue.claim_due = answer_late  # type: ignore[method-assign]
+    made, _ = worker(queue, renewals)
+    running = asyncio.create_task(made.run())
+    await is_claiming.wait()
+    made.stop()
+    await asyncio.sleep(1)
+    assert not running.done()
+    may_answer.set()
+
+    assert await running
+    assert len(renewals.done) == 3
+
+
+@in_virtual_time
+async def test_a_stop_takes_no_longer_than_it_says_while_a_claim_hangs() -> None:
+    """A supervisor kills it ten seconds later."""
+    queue, renewals = Queue(refs(2)), Renewals(seconds=3600)
+    made, log = worker(queue, renewals)
+    running = asyncio.create_task(made.run())
+    await renewals.begun.wait()
+
+    async def hang(limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+    queue.claim_due = hang  # type: ignore[method-assign]
+    await asyncio.sleep(1)
+    began = asyncio.get_running_loop().time()
+    made.stop()
+
+    assert not await running
+    assert asyncio.get_running_loop().time() - began == pytest.approx(DRAIN_SECONDS, abs=0.1)
+    assert log.events[-1] == "stopped"
+
+
+@in_virtual_time
+async def test_a_full_batch_of_expired_states_is_followed_by_another() -> None:
+    queue, left = Queue(), [1000, 1000, 7, 1000]
+
+    async def purge(limit: int) -> int:
+        return left.pop(0)
+
+    queue.purge_expired_states = purge  # type: ignore[method-assign]
+    made, log = worker(queue, Renewals())
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(59)
+    assert left == [1000]
+    made.stop()
+    await running
+    assert log.events.count("purged") == 1
+
+
+@in_virtual_time
+async def test_totals_are_told_every_minute() -> None:
+    made, log = worker(Queue(), Renewals())
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(121)
+    made.stop()
+    await running
+    assert log.events.count("totals") == 2
 
 
 @in_virtual_time
