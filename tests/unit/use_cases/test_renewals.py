@@ -348,6 +348,7 @@ async def test_two_processes_that_find_a_token_expired_fail_once(world: World) -
     assert len(world.service.asked(TOKEN_URL)) == 1
     failed = await after(world, caller, row)
     assert (failed.refresh_failures, [failed.next_refresh_at]) == (1, waits_until)
+    assert failed.refresh_lease_owner is None
 
 
 async def test_a_lease_that_was_only_looked_under_ends_no_wait(world: World) -> None:

@@ -68,6 +68,15 @@ async def test_a_revoked_connection_is_empty_and_stays(world: World) -> None:
     assert form_of(asked) == {"token": "canary-refresh-1", "token_type_hint": "refresh_token"}
 
 
+async def test_an_access_token_without_an_end_is_shown_to_its_service_as_it_is(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller, "granting", tokens(expires_at=None, refresh_token=None))
+    world.clock.moment += timedelta(days=365)
+    assert (await world.user(caller).revoke_token(row.id)).outcome is REVOKED
+    (asked,) = world.service.asked(UNINSTALL)
+    assert asked.headers["authorization"] == "Bearer canary-access-1"
+
+
 async def test_a_revoked_connection_is_neither_refreshed_nor_resumed(world: World) -> None:
     caller = world.caller()
     row = await connected(world, caller)
