@@ -41,9 +41,9 @@ def connecting_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def dialled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+async def dialled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that somebody wanted to connect to; nothing leaves this machine."""
-    loop, found = asyncio.get_event_loop(), list[str]()
+    loop, found = asyncio.get_running_loop(), list[str]()
     connect = loop.sock_connect
 
     async def sock_connect(sock: Any, address: Any) -> None:
