@@ -223,7 +223,7 @@ async def between(rotating: Rotating) -> AsyncIterator[Between]:
 async def test_a_token_that_was_renewed_after_the_row_was_read_survives(
     rotating: Rotating, between: Between, worker: PostgresWorkerDatabase
 ) -> None:
-    ref, *_ = await rotating.connect(3)
+    ref, *_ = await rotating.connect(1, each=3)  # of one user, and so read in one batch
 
     async def refresh() -> None:
         await renew(worker.for_user(ref.user_id), ref, old_vault(), "renewed-in-between")
