@@ -153,8 +153,10 @@ class WorkerDatabase(Protocol):
         """The credentials of one user, who is declared anew in every transaction. Cheap."""
         ...
 
-    async def claim_due(self, limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
-        """Lease up to `limit` (1 to 500) due rows to `lease_owner`, fairly across users."""
+    async def claim_due(self, limit: int, lease_owner: UUID, served: Sequence[UUID]) -> tuple[IntegrationRef, ...]:
+        """Lease up to `limit` (1 to 500) due rows to `lease_owner`, fairly across users, of whom those in `served` (up
+        to 500) had a turn before, once for each time that they are in it.
+        """
         ...
 
     async def get_many_sealed(self, refs: Sequence[IntegrationRef]) -> tuple[SealedIntegration, ...]:

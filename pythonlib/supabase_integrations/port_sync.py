@@ -15,8 +15,10 @@ class SyncStore(Protocol):
     `owner` raise `SyncTakenOverError` where the lease is no longer that owner's, and then nothing is written.
     """
 
-    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
-        """Lease up to `limit` (1 to 100) due syncs to `owner`, fairly across users."""
+    async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
+        """Lease up to `limit` (1 to 100) due syncs to `owner`, fairly across users, of whom those in `served` (up to
+        500) had a turn before, once for each time that they are in it.
+        """
         ...
 
     async def add(self, ref: SyncRef) -> None:

@@ -19,14 +19,14 @@ with written (object, definition) as (
             72141c1de217fb992ac1c5d5be4dc2d9'
         ),
         (
-            'integrations_private.claim_due_refreshes(integer,uuid)',
+            'integrations_private.claim_due_refreshes(integer,uuid,uuid[])',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp, enable_bitmapscan=off returns
-            TABLE(user_id uuid, id uuid) f00d8e9d0010f4d2d2287aee9feba439'
+            TABLE(user_id uuid, id uuid) 2cd96ff3d649886523e41df49bef9d58'
         ),
         (
-            'integrations_private.claim_due_syncs(integer,uuid)',
+            'integrations_private.claim_due_syncs(integer,uuid,uuid[])',
             'plpgsql volatile security definer set search_path=pg_catalog, pg_temp, enable_bitmapscan=off returns
-            TABLE(user_id uuid, integration_id uuid, resource text) 7db82dfc6978916e0d9466139011e8a4'
+            TABLE(user_id uuid, integration_id uuid, resource text) d59775bf144092919ed7b44261a81dc5'
         ),
         (
             'integrations_private.count_authorizations_by_key()',

@@ -52,8 +52,8 @@ with listed (grantee, object, privilege, columns) as (
             'last_error_code', 'failures', 'next_run_at', 'lease_owner', 'lease_until'
         ]),
         ('integrations_worker', 'integrations_private.acting_for()', 'EXECUTE', null),
-        ('integrations_worker', 'integrations_private.claim_due_refreshes(integer,uuid)', 'EXECUTE', null),
-        ('integrations_worker', 'integrations_private.claim_due_syncs(integer,uuid)', 'EXECUTE', null),
+        ('integrations_worker', 'integrations_private.claim_due_refreshes(integer,uuid,uuid[])', 'EXECUTE', null),
+        ('integrations_worker', 'integrations_private.claim_due_syncs(integer,uuid,uuid[])', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.count_authorizations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.count_integrations_by_key()', 'EXECUTE', null),
         ('integrations_worker', 'integrations_private.list_integrations_sealed_under(text,uuid,uuid,integer)',

@@ -27,8 +27,8 @@ drop function integrations_private.refuse_event_flood(uuid);
 drop function integrations_private.acting_role();
 drop function integrations_private.lock_user(uuid);
 drop function integrations_private.acting_for();
-drop function integrations_private.claim_due_refreshes(integer, uuid);
-drop function integrations_private.claim_due_syncs(integer, uuid);
+drop function integrations_private.claim_due_refreshes(integer, uuid, uuid[]);
+drop function integrations_private.claim_due_syncs(integer, uuid, uuid[]);
 drop function integrations_private.count_integrations_by_key();
 drop function integrations_private.count_authorizations_by_key();
 drop function integrations_private.list_integrations_sealed_under(text, uuid, uuid, integer);
@@ -86,7 +86,9 @@ begin
             ('20261123002350', 'resolve_types_in_pg_catalog'),
             ('20261123002360', 'keep_waits_after_failures'),
             ('20261123002370', 'count_grace_from_server_start'),
-            ('20261123002380', 'tell_discarded_credentials')
+            ('20261123002380', 'tell_discarded_credentials'),
+            ('20261123002390', 'count_turns_across_claims'),
+            ('20261123002400', 'count_turns_across_sync_claims')
         ) as ours (version, name)
         -- Copied into another app's migrations they have its versions, and a prefix.
         where (h.version, h.name) = (ours.version, ours.name) or h.name = 'supabase_integrations_' || ours.name;

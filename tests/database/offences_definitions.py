@@ -47,7 +47,7 @@ FUNCTIONS: Final = (
     ),
     _altered("guard_new_integration()", "security invoker", "security definer"),
     _altered("acting_for()", "immutable", "stable"),
-    _altered("claim_due_refreshes(integer,uuid)", "set row_security = off", "reset row_security"),
+    _altered("claim_due_refreshes(integer,uuid,uuid[])", "set row_security = off", "reset row_security"),
     _altered("guard_oauth_state()", "owner to authenticated", "owner to postgres"),
     Offence(
         "functions_beyond_the_list",

@@ -1,14 +1,18 @@
 """How the worker learns what is due: each row by one worker, in turns across users."""
 
 import asyncio
+from collections import Counter
 from typing import LiteralString
 from uuid import UUID, uuid4
 
 import pytest
 
+from supabase_integrations.use_cases.turns import Turns
 from tests.database.acts import OWNER, STRANGER, Actor, connect_service, refused
 
 CLAIM: LiteralString = "select * from integrations_private.claim_due_refreshes(%s, %s)"
+
+CLAIM_AFTER: LiteralString = "select * from integrations_private.claim_due_refreshes(%s, %s, %s::uuid[])"
 
 FILL: LiteralString = """
     insert into public.integrations
@@ -109,6 +113,40 @@ async def test_a_hostile_user_delays_fifty_others_by_one_batch_at_most(
         waiting.difference_update(claimed)
         await fate.run(MAKE_DUE_AGAIN, OWNER)
     assert waiting == set()
+
+
+async def test_a_hostile_user_delays_nobody_by_more_than_a_row_where_rows_are_claimed_one_by_one(
+    fate: Actor, auth: Actor, worker: Actor
+) -> None:
+    """As a worker does that renews one at a time, or whose slots become free one by one."""
+    others, turns = [uuid4() for _ in range(20)], Turns()
+    await fill(fate, OWNER, 200, "1 day")
+    for other in others:
+        await fill(fate, other, 2, "1 second")
+
+    claimed: list[UUID] = []
+    for _ in range(2 * (len(others) + 1)):
+        (row,) = await worker.run(CLAIM_AFTER, 1, uuid4(), list(turns.served))
+        claimed.append(row["user_id"])
+        turns.add([row["user_id"]])
+        await fate.run(MAKE_DUE_AGAIN, OWNER)
+    everybody = Counter([OWNER, *others])
+    assert Counter(claimed[:21]) == Counter(claimed[21:]) == everybody
+
+
+async def test_turns_that_were_had_count_within_a_batch_too(fate: Actor, auth: Actor, worker: Actor) -> None:
+    await fill(fate, OWNER, 20, "1 day")
+    await fill(fate, STRANGER, 20, "1 minute")
+    claimed = [row["user_id"] for row in await worker.run(CLAIM_AFTER, 10, uuid4(), [OWNER] * 6)]
+    assert (claimed.count(OWNER), claimed.count(STRANGER)) == (2, 8)
+
+
+@pytest.mark.parametrize("served", [None, [], [None], [uuid4()] * 501])
+async def test_turns_of_nobody_here_change_nothing(
+    fate: Actor, auth: Actor, worker: Actor, served: list[UUID | None] | None
+) -> None:
+    await fill(fate, OWNER, 3, "1 day")
+    assert len(await worker.run(CLAIM_AFTER, 10, uuid4(), served)) == 3
 
 
 async def test_users_take_turns_until_the_batch_is_full(fate: Actor, auth: Actor, worker: Actor) -> None:

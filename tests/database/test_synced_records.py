@@ -16,6 +16,7 @@ ADD: Final[LiteralString] = """
 """
 WISH: Final[LiteralString] = "insert into public.sync_cursors (integration_id, resource) values (%s, %s)"
 DECIDE: Final = sql.SQL("insert into public.sync_cursors (integration_id, resource, {}) values (%s, 'contacts', null)")
+CLAIM_AFTER: Final[LiteralString] = "select * from integrations_private.claim_due_syncs(%s, %s, %s::uuid[])"
 CLAIM: Final[LiteralString] = "select * from integrations_private.claim_due_syncs(%s, %s)"
 
 
@@ -173,6 +174,20 @@ async def test_a_user_with_many_syncs_delays_another_by_one(owner: Actor, strang
         await owner.run(WISH, greedy, f"resource_{number}")
     await stranger.run(WISH, modest, "contacts")
     assert {row["user_id"] for row in await claim(worker, 2)} == {OWNER, STRANGER}
+
+
+async def test_a_user_with_many_syncs_delays_another_by_one_where_they_are_claimed_one_by_one(
+    owner: Actor, stranger: Actor, worker: Actor
+) -> None:
+    greedy, modest = await connect_service(owner), await connect_service(stranger)
+    for number in range(20):
+        await owner.run(WISH, greedy, f"resource_{number}")
+    await stranger.run(WISH, modest, "contacts")
+    claimed: list[UUID] = []
+    for _ in range(3):
+        (row,) = await worker.run(CLAIM_AFTER, 1, uuid4(), list(claimed))
+        claimed.append(row["user_id"])
+    assert claimed == [OWNER, STRANGER, OWNER]
 
 
 async def test_a_paused_connections_sync_is_passed_over_and_put_off(owner: Actor, worker: Actor) -> None:

@@ -67,6 +67,20 @@ async def test_two_workers_share_the_work_and_renew_nothing_twice(
     assert min(shares) >= 8
 
 
+async def test_users_take_turns_where_one_connection_is_renewed_at_a_time(world: World, workers: Workers) -> None:
+    """Thirty rows of one user are due for longer than anybody else's."""
+    await world.connect(1, each=30)
+    await world.fate.database.execute(
+        "update public.integrations set next_refresh_at = now() - interval '1 hour' where next_refresh_at is not null"
+    )
+    await world.connect(5)
+    worker = await workers.start(WORKER_CONCURRENCY="1")
+
+    lines = await worker.until_logged("credential.refreshed", 6)
+
+    assert len({line["user_id"] for line in lines[:6]}) == 6
+
+
 async def test_a_stop_finishes_what_was_begun_and_begins_nothing(
     world: World, workers: Workers, service: ScriptedService
 ) -> None:

@@ -242,8 +242,8 @@ async def test_claimed_rows_are_leased_and_read_together(world: World, worker: P
     refs = set(await world.connect(3, each=2))
     owner = uuid4()
 
-    first = await worker.claim_due(4, owner)
-    rest = await worker.claim_due(4, uuid4())
+    first = await worker.claim_due(4, owner, ())
+    rest = await worker.claim_due(4, uuid4(), [first[0].user_id] * 2)
 
     assert {*first, *rest} == refs
     assert (len(first), len(rest)) == (4, 2)

@@ -1,14 +1,14 @@
 """The tables as key rotation reaches them, over the worker's connections. Implements `port.KeyRotationDatabase`."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from ..core.key_rotation import ResealedRow, RotatingPage, RotatingRow
 from ..core.models import IntegrationRef
 from .integration_rows import Row, read
-from .worker_pool import NOBODY, WorkerPool, declaration
+from .worker_pool import NOBODY, WorkerPool, array_of, declaration
 
 _COUNT: Final = "select to_json(c) from integrations_private.count_integrations_by_key() as c"
 _COUNT_AUTHORIZATIONS: Final = "select to_json(c) from integrations_private.count_authorizations_by_key() as c"
@@ -159,8 +159,8 @@ class PostgresKeyRotationDatabase:
         how many were written. Never waits for a row that somebody else is changing.
         """
         declared, users, ids = _places([row.ref for row in rows])
-        versions = _array(str(row.seen_version) for row in rows)
-        dues = _array(row.next_refresh_at or "null" for row in rows)
+        versions = array_of(row.seen_version for row in rows)
+        dues = array_of(row.next_refresh_at or "null" for row in rows)
         seen = (users, ids, versions, dues)
         # An envelope has no commas, and a list of them is read faster than an array of quoted texts.
         to_write = (*seen, ",".join(row.envelope for row in rows), owner, owner)
@@ -180,12 +180,7 @@ class PostgresKeyRotationDatabase:
 def _places(refs: Sequence[IntegrationRef]) -> tuple[str, str, str]:
     """The declaration of the rows' owners, and owners and ids as two arrays."""
     declared = declaration(dict.fromkeys(ref.user_id for ref in refs))
-    return declared, _array(str(ref.user_id) for ref in refs), _array(str(ref.id) for ref in refs)
-
-
-def _array(values: Iterable[str]) -> str:
-    """Values that need no quotes, as Postgres writes an array: the driver takes ten times as long for a list."""
-    return "{" + ",".join(values) + "}"
+    return declared, array_of(ref.user_id for ref in refs), array_of(ref.id for ref in refs)
 
 
 def _to_ref(row: Row) -> IntegrationRef:

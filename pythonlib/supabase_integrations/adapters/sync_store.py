@@ -15,13 +15,13 @@ from ..core.errors import SyncBusyError, SyncTakenOverError
 from ..core.models import IntegrationRef
 from ..core.sync import SyncRecord, SyncRef, SyncState
 from .integration_rows import Row, read
-from .worker_pool import NOBODY, WorkerPool, declaration
+from .worker_pool import NOBODY, WorkerPool, array_of, declaration
 
 _LEASE: Final = "lease_until = now() + interval '2 minutes'"
 _KEY: Final = "user_id = %s and integration_id = %s and resource = %s"
 _MINE: Final = f"{_KEY} and lease_owner = %s"
 
-_CLAIM: Final = "select to_json(c) from integrations_private.claim_due_syncs(%s, %s) as c"
+_CLAIM: Final = "select to_json(c) from integrations_private.claim_due_syncs(%s, %s, %s::uuid[]) as c"
 _ADD: Final = """
     insert into public.sync_cursors (user_id, integration_id, resource) values (%s, %s, %s) on conflict do nothing
 """
@@ -109,9 +109,9 @@ class PostgresSyncStore:
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
 
-    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
-        """Lease up to `limit` (1 to 100) due syncs to `owner`, fairly across users."""
-        return read(await self._pool.values(NOBODY, _CLAIM, limit, owner), _to_ref)
+    async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
+        """Lease up to `limit` (1 to 100) due syncs to `owner`, fairly across users after the turns of `served`."""
+        return read(await self._pool.values(NOBODY, _CLAIM, limit, owner, array_of(served)), _to_ref)
 
     async def add(self, ref: SyncRef) -> None:
         """Have a resource synced from now on; silent where it is.

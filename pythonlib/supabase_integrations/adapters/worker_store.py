@@ -33,7 +33,7 @@ from .integration_rows import (
     to_integration,
     to_sealed_integration,
 )
-from .worker_pool import NOBODY, WorkerPool, declaration
+from .worker_pool import NOBODY, WorkerPool, array_of, declaration
 
 # Rows come as JSON: the Data API's form, so that both doors share one parser, whatever a server's DateStyle is.
 _GET: Final = f"""
@@ -47,7 +47,7 @@ _GET_MANY: Final = f"""
         where (user_id, id) in (select * from unnest(%s::uuid[], %s::uuid[]))
     ) as r
 """  # noqa: S608
-_CLAIM: Final = "select to_json(c) from integrations_private.claim_due_refreshes(%s, %s) as c"
+_CLAIM: Final = "select to_json(c) from integrations_private.claim_due_refreshes(%s, %s, %s::uuid[]) as c"
 _PURGE_STATES: Final = "select to_json(integrations_private.purge_expired_states(%s))"
 _PURGE_EVENTS: Final = "select to_json(integrations_private.purge_old_events(%s, %s))"
 
@@ -62,9 +62,9 @@ class PostgresWorkerDatabase:
         """The credentials of one user, who is declared anew in every transaction. Cheap."""
         return PostgresCredentialStore(self._pool, user_id)
 
-    async def claim_due(self, limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
-        """Lease up to `limit` (1 to 500) due rows to `lease_owner`, fairly across users."""
-        return read(await self._pool.values(NOBODY, _CLAIM, limit, lease_owner), _to_ref)
+    async def claim_due(self, limit: int, lease_owner: UUID, served: Sequence[UUID]) -> tuple[IntegrationRef, ...]:
+        """Lease up to `limit` (1 to 500) due rows to `lease_owner`, fairly across users after the turns of `served`."""
+        return read(await self._pool.values(NOBODY, _CLAIM, limit, lease_owner, array_of(served)), _to_ref)
 
     async def get_many_sealed(self, refs: Sequence[IntegrationRef]) -> tuple[SealedIntegration, ...]:
         """The rows, of at most 500 users, in one round trip; what is gone by now is left out."""

@@ -13,6 +13,7 @@ from ..core.models import IntegrationRef, SealedIntegration
 from ..port import Clock, WorkerDatabase
 from .due_bell import DueBell
 from .refresher import Refresher
+from .turns import Turns
 
 _GATHER_SECONDS: Final = 0.25
 """How long freed slots are gathered before the next claim: each one looks through up to 5,000 due rows."""
@@ -65,6 +66,7 @@ class Claims:
         self._log = log
         self._concurrency = concurrency
         self._random = random or Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._turns = Turns()
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._stopped = False
@@ -124,7 +126,8 @@ class Claims:
         owner = uuid4()
         try:
             async with asyncio.timeout(_CLAIM_SECONDS):
-                refs = await self._database.claim_due(min(free, 500), owner)
+                refs = await self._database.claim_due(min(free, 500), owner, self._turns.served)
+                self._turns.add(ref.user_id for ref in refs)
                 rows = await self._read(refs)
         except TimeoutError:
             raise StoreUnavailableError("The database takes too long to answer.") from None

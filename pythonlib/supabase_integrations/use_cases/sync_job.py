@@ -12,6 +12,7 @@ from ..core.sync import SyncRef
 from ..port import Clock
 from ..port_sync import SyncLog, SyncStore
 from .sync import ResourceSync
+from .turns import Turns
 
 TURN: Final = timedelta(minutes=2)
 """How long one attempt goes on: then it is others' turn, and the run goes on at its next one."""
@@ -34,6 +35,7 @@ class SyncJob:
         self._sync = sync
         self._clock = clock
         self._log = log
+        self._turns = Turns()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -52,9 +54,9 @@ class SyncJob:
 
     async def _claim(self, limit: int) -> tuple[tuple[SyncRef, UUID], ...]:
         owner = uuid4()
-        claim = asyncio.create_task(self._store.claim_due(limit, owner))
+        claim = asyncio.create_task(self._store.claim_due(limit, owner, self._turns.served))
         try:
-            return tuple((ref, owner) for ref in await asyncio.shield(claim))
+            refs = await asyncio.shield(claim)
         except StoreUnavailableError as error:
             self._log.database_away(error.code)
             return ()
@@ -64,6 +66,8 @@ class SyncJob:
                 for ref in await claim:
                     await self._store.pause(ref, owner, next_run=timedelta(0), error_code=None)
             raise
+        self._turns.add(ref.user_id for ref in refs)
+        return tuple((ref, owner) for ref in refs)
 
     def _start(self, ref: SyncRef, owner: UUID) -> None:
         task = asyncio.create_task(self._attempt(ref, owner))

@@ -28,14 +28,16 @@ class MemoryStore:
     due: deque[SyncRef] = field(default_factory=deque)
     is_away: bool = False
     claims: int = 0
+    served: list[Sequence[UUID]] = field(default_factory=list)
     kept: int = 0
     stored: dict[SyncRef, set[str]] = field(default_factory=dict)
     pauses: list[tuple[SyncRef, timedelta, str | None]] = field(default_factory=list)
     finished: list[SyncRef] = field(default_factory=list)
     lost: set[SyncRef] = field(default_factory=set)
 
-    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
+    async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
         self.claims += 1
+        self.served.append(served)
         if self.is_away:
             raise StoreUnavailableError
         return tuple(self.due.popleft() for _ in range(min(limit, len(self.due))))

@@ -62,13 +62,15 @@ class Queue:
     claim_failures: list[IntegrationError] = field(default_factory=list)
     read_failures: list[IntegrationError] = field(default_factory=list)
     asked_for: list[int] = field(default_factory=list)
+    served: list[Sequence[UUID]] = field(default_factory=list)
     purged: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def claim_due(self, limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+    async def claim_due(self, limit: int, lease_owner: UUID, served: Sequence[UUID]) -> tuple[IntegrationRef, ...]:
         await asyncio.sleep(0)
         if self.claim_failures:
             raise self.claim_failures.pop(0)
         self.asked_for.append(limit)
+        self.served.append(served)
         claimed, self.due = self.due[:limit], self.due[limit:]
         return tuple(claimed)
 
@@ -175,6 +177,18 @@ async def test_freed_slots_are_gathered_into_few_claims() -> None:
 
 
 @in_virtual_time
+async def test_each_claim_says_whose_turns_it_was_as_far_back_as_the_longest_claim_goes() -> None:
+    rows = refs(600)
+    queue, renewals = Queue(list(rows)), Renewals()
+
+    await until_done(claims(queue, renewals, Noted(), concurrency=1), renewals, 600)
+
+    users = [row.user_id for row in rows]
+    assert queue.served[:3] == [(), tuple(users[:1]), tuple(users[:2])]
+    assert queue.served[599] == tuple(users[99:599])
+
+
+@in_virtual_time
 async def test_a_slot_that_is_freed_after_a_long_time_is_used() -> None:
     queue, renewals = Queue(refs(6)), Renewals(seconds=1)
 
@@ -268,8 +282,8 @@ async def test_rows_of_a_claim_that_was_under_way_at_the_stop_are_renewed_first(
     queue, renewals = Queue(refs(3)), Renewals()
     claim_due, is_claiming, may_answer = queue.claim_due, asyncio.Event(), asyncio.Event()
 
-    async def answer_late(limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
-        claimed = await claim_due(limit, lease_owner)
+    async def answer_late(limit: int, lease_owner: UUID, served: Sequence[UUID]) -> tuple[IntegrationRef, ...]:
+        claimed = await claim_due(limit, lease_owner, served)
         is_claiming.set()
         await may_answer.wait()
         return claimed
@@ -295,7 +309,7 @@ async def test_a_stop_takes_no_longer_than_it_says_while_a_claim_hangs() -> None
     running = asyncio.create_task(made.run())
     await renewals.begun.wait()
 
-    async def hang(limit: int, lease_owner: UUID) -> tuple[IntegrationRef, ...]:
+    async def hang(limit: int, lease_owner: UUID, served: Sequence[UUID]) -> tuple[IntegrationRef, ...]:
         await asyncio.Event().wait()
         return ()
 

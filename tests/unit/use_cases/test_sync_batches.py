@@ -47,7 +47,7 @@ class Table:
         self.cursor = cursor
         self.skipped += skipped
 
-    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
+    async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
         raise NotImplementedError
 
     async def add(self, ref: SyncRef) -> None:

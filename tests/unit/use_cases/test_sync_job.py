@@ -1,6 +1,7 @@
 """Attempts at syncs over hours: leases that are kept, slots that are used, and errors that stay with their sync."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -39,6 +40,16 @@ def test_no_more_are_under_way_than_planned_and_a_free_slot_is_used_at_once() ->
     virtual_time.run(run_for(job, 41))
     assert len(store.finished) == 7
     assert service.most_at_once == 2
+
+
+def test_each_claim_says_whose_turns_it_was() -> None:
+    store, log = MemoryStore(), Told()
+    refs = [a_ref() for _ in range(4)]
+    store.due.extend(refs)
+    job = SyncJob(PLAN, store, sync_of(Service(seconds=10), store, log), LoopClock(), log)
+    virtual_time.run(run_for(job, 25))
+    assert store.served[0] == ()
+    assert store.served[-1] == tuple(ref.user_id for ref in refs)
 
 
 def test_nothing_is_asked_for_more_often_than_the_poll() -> None:
@@ -127,8 +138,8 @@ def test_a_stop_gives_back_what_is_under_way() -> None:
 class Leasing(MemoryStore):
     """Answers after ten seconds, and has leased by then what it was asked for, whoever still listens."""
 
-    async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
-        refs = await super().claim_due(limit, owner)
+    async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
+        refs = await super().claim_due(limit, owner, served)
         await asyncio.sleep(10)
         return refs
 
@@ -149,8 +160,8 @@ def test_a_stop_gives_back_what_is_just_being_claimed_or_begun(seconds: float) -
 
 def test_a_stop_while_the_database_goes_away_is_a_stop() -> None:
     class Leaving(Leasing):
-        async def claim_due(self, limit: int, owner: UUID) -> tuple[SyncRef, ...]:
-            await super().claim_due(limit, owner)
+        async def claim_due(self, limit: int, owner: UUID, served: Sequence[UUID]) -> tuple[SyncRef, ...]:
+            await super().claim_due(limit, owner, served)
             raise StoreUnavailableError
 
     store, log = Leaving(), Told()
