@@ -11,12 +11,16 @@ import psycopg
 
 from supabase_integrations.core.models import IntegrationRef
 from tests.storms.fleet import Fleet, WorkerProcess
-from tests.storms.token_proxy import Turn
+from tests.storms.token_proxy import Exchange, Turn
 
 Fault: TypeAlias = Callable[[Turn], Coroutine[None, None, None]]
 
 _LOCK_ROW: Final = "select from public.integrations where id = %s for update"
-_WHO_WAITS: Final = "select pid from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid))"
+_WHO_WAITS: Final = """
+    select pid
+    from pg_stat_activity
+    where usename = 'integrations_worker' and pg_backend_pid() = any(pg_blocking_pids(pid))
+"""
 _END_SESSION: Final = "select pg_terminate_backend(%s)"
 _LOOKS: Final = 200
 _DEADLY: Final = 0.12
@@ -34,6 +38,8 @@ class FaultyService:
     """Whose refresh token it is, by digest; grows with every reply."""
     killed: list[WorkerProcess] = field(default_factory=list)
     """The workers it killed, until somebody takes them away."""
+    reached_the_write: list[Exchange] = field(default_factory=list)
+    """Who asked was killed while it wrote the reply to the database: it had written it to its journal before."""
     happened: Counter[str] = field(default_factory=Counter)
     deaths: list[Fault] = field(init=False)
     """How workers are still to be killed, the next one last."""
@@ -126,8 +132,8 @@ class FaultyService:
         try:
             database = await psycopg.AsyncConnection.connect(self.superuser_url())
         except psycopg.OperationalError:
-            # The database is away: this death is for another time.
-            self.deaths.insert(0, self._killed_and_the_write_undone if undo else self._killed_during_the_write)
+            # The database is away.
+            self._put_off(undo=undo)
             await turn.pass_on()
             return
         reply = await turn.ask()
@@ -136,14 +142,25 @@ class FaultyService:
                 await database.execute(_LOCK_ROW, [self.owners[turn.exchange.spent].id])
                 await turn.send(reply)
                 session = await _whoever_waits(database)
+                if session is None:
+                    # It died otherwise before it came to write.
+                    self._put_off(undo=undo)
+                    return
                 self._kill(turn)
-                if undo and session is not None:
+                self.reached_the_write.append(turn.exchange)
+                if undo:
                     await database.execute(_END_SESSION, [session])
         except psycopg.OperationalError:
             # It went away just now, which is a moment to die, too.
             if turn.exchange.replied_at is None:
                 await turn.send(reply)
             self._kill(turn)
+            if turn.exchange not in self.reached_the_write:
+                self._put_off(undo=undo)
+
+    def _put_off(self, *, undo: bool) -> None:
+        """This death is for another time."""
+        self.deaths.insert(0, self._killed_and_the_write_undone if undo else self._killed_during_the_write)
 
     def _kill(self, turn: Turn) -> None:
         worker = self.fleet.workers[turn.exchange.door]

@@ -97,6 +97,7 @@ async def test_a_thousand_refreshes_lose_nothing_but_replies_in_killed_processes
 
     assert after.dead == after.ended == frozenset(after.lost)
     assert after.unexplained == ()
+    assert [exchange for exchange in turmoil.service.reached_the_write if exchange in after.lost.values()] == []
     assert set(after.handed_out.values()) == {True}
     assert len(after.handed_out) + len(after.dead) == CONNECTIONS
     assert turmoil.fleet.logged("credential.replayed")
@@ -117,6 +118,7 @@ def report(turmoil: Turmoil, after: Aftermath) -> str:
     return (
         f"{len(exchanges)} token requests, {brought} new tokens, {len(OUTAGES)} outages, {killed} workers killed\n"
         f"{faults}\n"
+        f"{len(turmoil.service.reached_the_write)} replies were being written by killed workers\n"
         f"{turmoil.fleet.logged('credential.replayed')} replies stored from a journal of a killed worker\n"
         f"{len(after.lost)} replies lost in killed workers, {len(after.dead)} connections dead\n"
         f"{len(had_arrived)} of them had been sent before, by ms: {[round(lead * 1000) for lead in had_arrived]}"
