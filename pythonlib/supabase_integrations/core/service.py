@@ -6,6 +6,7 @@ The field names are OAuth's (RFC 6749, 7009, 7636, 7662, 8414, 9207) and are the
 
 import re
 import string
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -223,9 +224,12 @@ class ServiceDefinition(_Entry):
             self.auth is not AuthKind.OAUTH2 or any(f"{{{self.tenant_param}}}" in url for url in built_from)
         )
 
-    @property
+    @cached_property
     def is_at_users_hosts(self) -> bool:
-        """Whether users name the host that is called, so that what it answers may be anybody's."""
+        """Whether users name the host that is called, so that what it answers may be anybody's.
+
+        Found out once: the pattern is tried with some fifty hosts, and every whole reply asks.
+        """
         return is_anybodys_host(self.api_base_url, self.tenant_param, self.tenant_pattern)
 
     def check_tenant(self, tenant: str) -> str:
