@@ -2,9 +2,9 @@
 
 Only one system runs per directory: the first holds a lock that the kernel releases however it dies. `dev.json`
 describes a system that is ready, for tests and outside tools, and `dev.env` has its settings, for commands beside it;
-both are removed at the end. `processes.json` lists its
-processes from their start on; when a killed system left it behind, the next start ends what still runs of it,
-recognising each process by its start time, never by its number alone.
+both are removed at the end. `processes.json` lists its processes from their start on; when a killed system left it
+behind, the next start ends what still runs of it, recognising each process by its start time, never by its number
+alone.
 """
 
 import contextlib
