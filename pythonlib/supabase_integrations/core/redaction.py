@@ -2,58 +2,27 @@
 
 A service may repeat what it was sent: Meta writes the token into `paging.next`, and test endpoints echo whole requests.
 A secret is found as it is, and with any of its characters percent-encoded (up to four times over), or escaped as JSON,
-JavaScript or HTML escape them: both text and secret are compared unescaped. In Base64 it is found wherever it stands in
+JavaScript or HTML escape them: both text and secret are compared unescaped. As it is it is found whatever escape it
+seems to make with what stands around it. In Base64 it is found wherever it stands in
 what was encoded, but for the few bits that it shares with its neighbours. A service that wanted to give its own token
 away could; this keeps honest ones from it.
 """
 
 import re
 from base64 import b64encode
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
+from .escapes import CUT_ESCAPE, LONGEST_ESCAPE, NEEDLESS, AsWritten, Unescaped, View
 from .secret import SecretStr
 
 MASK: Final = b"[redacted]"
 SHORTEST: Final = 8
 """Shorter secrets are left: they occur by chance, and what is missing would tell them."""
-_ESCAPES: Final = (
-    re.compile(rb"%(?:25){0,3}(?P<percent>[0-9A-Fa-f]{2})"),
-    re.compile(rb"\\\\{0,7}(?:u(?P<unicode>[0-9A-Fa-f]{4})|x(?P<hex>[0-9A-Fa-f]{2})|(?P<itself>/))"),
-    re.compile(rb"&(?:amp;){0,3}(?:#(?P<decimal>\d{1,5})|#[xX](?P<hex>[0-9A-Fa-f]{1,5})|(?P<name>[a-z]{2,6}));"),
-)
-"""Of what is escaped several times over, the outer escapes are part of it. Each begins with one certain byte, which
-makes searching four times as fast as with all in one expression.
-"""
-_CUT_ESCAPE: Final = re.compile(
-    rb"(?:%(?:25){0,3}[0-9A-Fa-f]?|\\\\{0,7}(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?"
-    rb"|&(?:amp;){0,3}(?:#(?:\d{0,5}|[xX][0-9A-Fa-f]{0,5})|[a-z]{0,6})?)\Z"
-)
-"""What the end of a part may be the beginning of."""
-_LONGEST_ESCAPE: Final = 24
-_NEEDLESS: Final = (
-    (b"%", re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
-    (b"\\", re.compile(rb"\\(?:u00|x)(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
-    (b"#", re.compile(rb"#(?<=[&;]#)(?:[0-9]|[xX][0-9A-Fa-f])")),
-)
-"""An escaped letter or digit, which no encoder writes without being told to. Each begins with one certain byte, for
-which a text that has none of it is searched several times faster.
-"""
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-_NAMED: Final = {
-    b"amp": b"&",
-    b"lt": b"<",
-    b"gt": b">",
-    b"quot": b'"',
-    b"apos": b"'",
-    b"sol": b"/",
-    b"equals": b"=",
-    b"plus": b"+",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +45,7 @@ class Redactor:
         ordered = sorted(values, key=len, reverse=True)
         self._forms = [_Form(value, max(re.findall(rb"[0-9A-Za-z]+", value) or [b""], key=len)) for value in ordered]
         self._anchors = {form.anchor for form in self._forms}
-        self._longest = max(map(len, ordered), default=0) + _LONGEST_ESCAPE
+        self._longest = max(map(len, ordered), default=0) + LONGEST_ESCAPE
         self._held = b""
 
     def feed(self, part: bytes) -> bytes:
@@ -112,7 +81,7 @@ class Redactor:
         """A text that has come as a whole."""
         if not data or not self._forms or not self._may_contain(data):
             return data
-        return self._replaced(_Unescaped(data), len(data), goes_on=False)[0]
+        return self._replaced(Unescaped(data), len(data), goes_on=False)[0]
 
     def text(self, value: str) -> str:
         """A header's value."""
@@ -120,49 +89,61 @@ class Redactor:
 
     def _clean(self, data: bytes) -> int:
         """Where the end of data begins that holds no secret, and may hold the beginning of one."""
-        for size in (2 * self._longest, _LONGEST_ESCAPE * self._longest):
-            if len(data) > size and len(_Unescaped(data[-size:]).value) >= self._longest:
+        for size in (2 * self._longest, LONGEST_ESCAPE * self._longest):
+            if len(data) > size and len(Unescaped(data[-size:]).value) >= self._longest:
                 return len(data) - size
         return 0
 
     def _may_contain(self, data: bytes) -> bool:
         if any(anchor in data for anchor in self._anchors):
             return True
-        return any(byte in data and escape.search(data) for byte, escape in _NEEDLESS)
+        return any(byte in data and escape.search(data) for byte, escape in NEEDLESS)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
         """What of the data can be passed on, replaced, and what has to wait."""
-        tail = len(data) - min(len(data), 2 * _LONGEST_ESCAPE)
-        cut = _CUT_ESCAPE.search(data, tail)
+        tail = len(data) - min(len(data), 2 * LONGEST_ESCAPE)
+        cut = CUT_ESCAPE.search(data, tail)
         end = cut.start() if cut else len(data)
-        passed, place = self._replaced(_Unescaped(data[:end] if cut else data), end, goes_on=True)
+        passed, place = self._replaced(Unescaped(data[:end] if cut else data), end, goes_on=True)
         return passed, data[place:]
 
-    def _replaced(self, text: "_Unescaped", end: int, *, goes_on: bool) -> tuple[bytes, int]:
+    def _replaced(self, text: Unescaped, end: int, *, goes_on: bool) -> tuple[bytes, int]:
         """The text with its secrets replaced, up to a place; from there on it may be the beginning of one."""
         passed: list[bytes] = []
-        at = done = 0
-        anchors = {anchor for anchor in self._anchors if anchor in text.value}
-        nearest = {form: text.value.find(form.value) for form in self._forms if form.anchor in anchors}
+        done = 0
+        views: list[View] = [text] if text.value is text.data else [text, AsWritten(text)]
+        nearest = {
+            (form, view): view.value.find(form.value)
+            for form in self._forms
+            for view in views
+            if form.anchor in view.value
+        }
+        nearest = {key: index for key, index in nearest.items() if index >= 0}
         while True:
-            for form, place in nearest.items():
-                if 0 <= place < at:
-                    nearest[form] = text.value.find(form.value, at)
             # Of those that begin at one place the first is the longest.
-            found = min((form for form, place in nearest.items() if place >= 0), key=nearest.__getitem__, default=None)
-            waits = self._begun(text.value, at) if goes_on else None
-            if waits is not None and (found is None or waits <= nearest[found]):
-                stop = text.place(waits)
+            found = min(nearest, key=lambda key: key[1].place(nearest[key]), default=None)
+            place = len(text.data) if found is None else found[1].place(nearest[found])
+            waits = [start for view in views if (start := self._begun(view, done)) is not None] if goes_on else []
+            if waits and min(waits) <= place:
+                stop = max(done, min(map(text.escape_start, waits)))
                 return b"".join((*passed, text.data[done:stop])), stop
             if found is None:
                 return b"".join((*passed, text.data[done:end])), end
-            passed += (text.data[done : text.place(nearest[found])], MASK)
-            at = nearest[found] + len(found.value)
-            done = text.place(at)
+            form, view = found
+            passed += (text.data[done:place], MASK)
+            done = view.end(nearest[found] + len(form.value))
+            nearest = {key: index for key in nearest if (index := self._next(key, nearest[key], done)) >= 0}
 
-    def _begun(self, value: bytes, at: int) -> int | None:
+    @staticmethod
+    def _next(key: tuple[_Form, View], index: int, done: int) -> int:
+        """Where in a view a secret comes next, from a place of the text on."""
+        form, view = key
+        return index if view.place(index) >= done else view.value.find(form.value, view.index(done))
+
+    def _begun(self, view: View, done: int) -> int | None:
         """The first place from which on the text is the beginning of a secret, and no more."""
         found: int | None = None
+        value, at = view.value, view.index(done)
         for form in self._forms:
             place = max(at, len(value) - len(form.value) + 1)
             while (place := value.find(form.value[:1], place)) >= 0:
@@ -170,30 +151,7 @@ class Redactor:
                     found = place if found is None else min(found, place)
                     break
                 place += 1
-        return found
-
-
-class _Unescaped:
-    """A text without its escapes, and where each of its places was before."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._places = [0]
-        self._shifts = [0]
-        parts: list[bytes] = []
-        done = length = 0
-        found = [escape for kind in _ESCAPES for escape in kind.finditer(data) if _is_known(escape)]
-        for escape in sorted(found, key=re.Match.start):
-            parts += (data[done : escape.start()], (character := _unescaped(escape)))
-            length += escape.start() - done + len(character)
-            done = escape.end()
-            self._places.append(length)
-            self._shifts.append(done - length)
-        self.value = b"".join((*parts, data[done:])) if parts else data
-
-    def place(self, index: int) -> int:
-        """Where in the original text something of the unescaped one begins."""
-        return index + self._shifts[bisect_right(self._places, index) - 1]
+        return None if found is None else view.place(found)
 
 
 def _forms(secret: str) -> Iterable[bytes]:
@@ -203,7 +161,7 @@ def _forms(secret: str) -> Iterable[bytes]:
     if len(secret) >= SHORTEST:
         for form in (secret, secret.replace(" ", "+"), orjson.dumps(secret).decode()[1:-1]):
             yield form.encode()
-            yield _Unescaped(form.encode()).value
+            yield Unescaped(form.encode()).value
         for encoded in _in_base64(secret.encode()):
             yield from (encoded, encoded.translate(_URL_SAFE))
 
@@ -214,19 +172,3 @@ def _in_base64(secret: bytes) -> Iterable[bytes]:
     """
     for before in range(3):
         yield b64encode(bytes(before) + secret)[(4 * before + 2) // 3 : 4 * (before + len(secret)) // 3]
-
-
-def _is_known(escape: re.Match[bytes]) -> bool:
-    return escape.lastgroup != "name" or escape[escape.lastindex or 0] in _NAMED
-
-
-def _unescaped(escape: re.Match[bytes]) -> bytes:
-    kind, content = escape.lastgroup, escape[escape.lastindex or 0]
-    match kind:
-        case "percent":
-            return bytes.fromhex(content.decode())
-        case "itself":
-            return content
-        case "name":
-            return _NAMED[content]
-    return chr(int(content, 10 if kind == "decimal" else 16)).encode("utf-8", "replace")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.redaction import MASK, SHORTEST, Redactor
@@ -73,16 +73,21 @@ def test_a_secret_is_found_in_the_middle_of_much_else(spelling: str) -> None:
     after=st.binary(max_size=9),
     places=st.lists(st.integers(0, 200), max_size=4),
 )
+@example(before=bytes(5), secret="00000000", after=b"", places=[])
 def test_base64_is_found_wherever_the_secret_stands_in_it(
     encode: Callable[[bytes], bytes], before: bytes, secret: str, after: bytes, places: list[int]
 ) -> None:
-    """Only characters that hold bits of the neighbours too are left: of the secret at most four bits at each end."""
+    """Only characters that hold bits of the neighbours too are left: of the secret at most four bits at each end.
+
+    A secret that repeats itself may fit further to the front as well, and is then replaced there.
+    """
     plain, bits = secret.encode(), 8 * len(before)
     written = encode(before + plain + after)
     cleaned = streamed([secret], cut(written, places))
     assert MASK in cleaned
     left, _, right = cleaned.partition(MASK)
     assert 6 * len(left) <= bits + 4
+    assume(6 * len(left) >= bits)
     rest = len(written) - len(right)
     assert MASK in right or 6 * rest >= bits + 8 * len(plain) - 4
     assert (left, right) == (written[: len(left)], written[rest:]) or MASK in right
@@ -130,6 +135,30 @@ alphabet = st.sampled_from([b"a", b"b", b"%", b"2", b"5", b"6", b"1", b"\\", b"/
 def test_cuts_within_escapes_change_nothing(text: bytes, places: list[int]) -> None:
     secrets = ["aabbaabb", "bb/aa%bba", "a&a&a&a&a"]
     assert streamed(secrets, cut(text, places)) == Redactor(map(SecretStr, secrets)).whole(text)
+
+
+ESCAPING = [b"a", b"%", b"2", b"5", b"4", b"1", b"\\", b"/", b"u", b"0", b"&", b"#", b";", b"x", b"amp;"]
+
+
+@given(
+    secret=st.lists(st.sampled_from(ESCAPING), min_size=8, max_size=12).map(b"".join),
+    around=st.tuples(*(st.lists(st.sampled_from(ESCAPING), max_size=8).map(b"".join),) * 3),
+    places=st.lists(st.integers(0, 60), max_size=6),
+)
+@example(secret=b"41414141", around=(b"%", b"", b""), places=[])
+@example(secret=b"0041/canary", around=(b"\\u", b"", b""), places=[])
+@example(secret=b"65;canary", around=(b"&#", b"", b""), places=[])
+@example(secret=b"canary-%", around=(b"", b"41", b""), places=[8])
+def test_what_seems_to_make_an_escape_with_a_secret_does_not_hide_it(
+    secret: bytes, around: tuple[bytes, bytes, bytes], places: list[int]
+) -> None:
+    """Such as a percent sign that the caller had the service write in front of it."""
+    before, between, after = around
+    text = before + secret + between + secret + after
+    cleaned = streamed([secret.decode()], cut(text, places))
+    assert cleaned == Redactor([SecretStr(secret.decode())]).whole(text)
+    assert MASK in cleaned
+    assert secret not in cleaned
 
 
 @given(text=st.binary(max_size=300), places=st.lists(st.integers(0, 300), max_size=5))
