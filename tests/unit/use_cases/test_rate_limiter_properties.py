@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from math import inf
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.start_log import MARGIN
@@ -96,7 +96,6 @@ async def observe(load: Load) -> Observed:
     return Observed(starts, len(ended))
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_no_window_ever_holds_more_than_the_limit(load: Load) -> None:
     starts = sorted(run(observe(load)).starts.values())
@@ -104,7 +103,6 @@ def test_no_window_ever_holds_more_than_the_limit(load: Load) -> None:
         assert later - first >= load.window
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_calls_start_in_the_order_they_were_made(load: Load) -> None:
     starts = run(observe(load)).starts
@@ -112,7 +110,6 @@ def test_calls_start_in_the_order_they_were_made(load: Load) -> None:
     assert in_order == sorted(in_order)
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_no_slot_is_lost_and_no_call_hangs(load: Load) -> None:
     """Each call that started did so at the first moment that the calls started before it and the penalties allow."""
@@ -128,7 +125,6 @@ def test_no_slot_is_lost_and_no_call_hangs(load: Load) -> None:
         earlier.append(observed.starts[number])
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_a_call_that_nobody_cancelled_starts(load: Load) -> None:
     starts = run(observe(load)).starts

@@ -8,7 +8,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.errors import RateLimitedError, StoreUnavailableError
@@ -117,7 +117,6 @@ async def observe(load: Load) -> tuple[list[float], list[BaseException | None], 
     return starts, ended, store
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_no_window_holds_more_than_the_limit_and_every_call_that_stays_starts(load: Load) -> None:
     starts, ended, _ = run(observe(load))
@@ -128,7 +127,6 @@ def test_no_window_holds_more_than_the_limit_and_every_call_that_stays_starts(lo
     assert sum(error is None for error in ended) >= sum(after is None for _, after in load.calls)
 
 
-@settings(max_examples=200, deadline=None)
 @given(LOADS)
 def test_what_no_call_used_is_given_back(load: Load) -> None:
     starts, _, store = run(observe(load))
@@ -200,7 +198,6 @@ async def order_on_a_busy_loop(seed: int, away: float | None) -> list[int]:
     return order
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10_000), st.none() | st.floats(0, 2))
 def test_calls_start_in_order_although_some_come_too_late_for_their_reservation(seed: int, away: float | None) -> None:
     assert run(order_on_a_busy_loop(seed, away)) == list(range(100))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.errors import InvalidValueError
@@ -111,7 +111,6 @@ async def copy(pages: Sequence[int], table: Table, log: Quiet) -> SyncOutcome:
 PAGES = st.lists(st.integers(0, 1200), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
 @given(PAGES, st.data())
 async def test_whatever_is_before_the_cursor_is_stored_at_every_kill(pages: list[int], data: st.DataObject) -> None:
     total = sum(pages)
