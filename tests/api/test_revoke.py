@@ -155,6 +155,7 @@ async def test_a_revoked_connection_is_connected_again_under_its_id(integrations
     await revoke(ada, row)
     refused = await ada.http.post(f"/api/integrations/{row['id']}/refresh-token")
     assert (refused.status_code, refused.json()["code"]) == (409, "reauthorization_required")
+    assert refused.json()["detail"].startswith("This connection was revoked: connect again with POST")
 
     again = await connect_demo(ada, integration_id=row["id"])
 

@@ -114,6 +114,12 @@ class ReauthorizationRequiredError(IntegrationError):
     code = "reauthorization_required"
 
 
+class RevokedError(ReauthorizationRequiredError):
+    """This connection was revoked: connect again with POST /api/integrations/oauth/initiate and its integration_id, or,
+    where it has a key or a password, give it a new one with PATCH /api/integrations/{integration_id}.
+    """
+
+
 class NotResumableError(IntegrationError):
     """This connection has stopped for another reason than a pause: start an authorization with its integration_id."""
 

@@ -25,6 +25,7 @@ from ..core.errors import (
     ProviderUnavailableError,
     ReauthorizationRequiredError,
     RefusedError,
+    RevokedError,
     StoreUnavailableError,
     UnknownServiceError,
 )
@@ -38,7 +39,6 @@ from ..single_flight import SingleFlight
 from .credential_vault import CredentialVault
 from .renewal import OpenIntegration, Renewal
 
-_REAUTHORIZE: Final = (IntegrationStatus.NEEDS_REAUTHORIZATION, IntegrationStatus.REVOKED)
 _UNUSABLE_WAIT: Final = timedelta(hours=1)
 """When the worker looks again at a row that it cannot read: the key it needs may be back by then."""
 
@@ -231,7 +231,9 @@ class Refresher:
             raise IntegrationPausedError
         service = self._catalogue.get(row.service_name)
         payload = self._vault.open(sealed, service)
-        if payload is None or row.status in _REAUTHORIZE:
+        if row.status is IntegrationStatus.REVOKED:
+            raise RevokedError
+        if payload is None or row.status is IntegrationStatus.NEEDS_REAUTHORIZATION:
             raise ReauthorizationRequiredError
         return OpenIntegration(row, payload, service)
 

@@ -83,7 +83,7 @@ async def test_a_revoked_connection_is_neither_refreshed_nor_resumed(world: Worl
     user = world.user(caller)
     await user.revoke_token(row.id)
     for attempt in (user.refresh_token(row.id), user.get_integration_credentials(row.id)):
-        with pytest.raises(ReauthorizationRequiredError):
+        with pytest.raises(ReauthorizationRequiredError, match="This connection was revoked: connect again with POST"):
             await attempt
     with pytest.raises(IntegrationError) as error:
         await user.update(row.id, IntegrationChanges(status=IntegrationStatus.ACTIVE))
