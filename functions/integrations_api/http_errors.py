@@ -7,13 +7,13 @@ from math import ceil
 from typing import Any, Final
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from supabase_integrations.core import encryption_errors, errors
+from supabase_integrations.logs import StructuredLog
 
 from .request_log import request_id
 
@@ -81,7 +81,7 @@ _FRAMEWORK_DETAILS: Final = {
     413: "The request body is larger than this server accepts.",
 }
 
-_log = structlog.get_logger("integrations")
+_log: Final = StructuredLog("api")
 
 
 def problem(

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -15,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from supabase_integrations.core.errors import IntegrationError, InvalidValueError, ProviderUnavailableError
 from supabase_integrations.core.proxy_messages import ProxyHead
 from supabase_integrations.core.proxy_rule import METHODS
+from supabase_integrations.logs import StructuredLog
 from supabase_integrations.port_service_http import RequestBody
 from supabase_integrations.use_cases.service_proxy import ProxyAnswer
 from supabase_integrations.use_cases.user_integrations import UserIntegrations
@@ -31,7 +31,7 @@ _BUFFERED_BYTES: Final = 64 * 1024
 _IDLE_SECONDS: Final = 60.0
 """The longest pause within a caller's body, and in a caller's reading."""
 _CLIENT_IS_GONE: Final = 499
-_log = structlog.get_logger("integrations")
+_log: Final = StructuredLog("api")
 
 
 async def call_service(user: User, integration_id: UUID, request: Request) -> Response:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from supabase_integrations.logs import StructuredLog
+
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9_.-]{8,64}")
-_log = structlog.get_logger("integrations")
+_log: Final = StructuredLog("api")
 
 
 @dataclass(slots=True)

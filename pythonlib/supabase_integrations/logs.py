@@ -11,6 +11,10 @@ from typing import Final
 import orjson
 import structlog
 
+from .adapters.structured_log import StructuredLog
+
+__all__ = ["StructuredLog", "configure_logs"]
+
 _QUIET: Final = ("httpx", "httpcore", "aiohttp", "uvicorn.access", "asyncio", "psycopg")
 
 

@@ -47,11 +47,7 @@ HOMES = {
     "redis": ["supabase_integrations/adapters/redis_rate_limits.py"],
     "rich": ["supabase_integrations/cli/"],
     "starlette": ["integrations_api/"],
-    "structlog": [
-        "integrations_api/",
-        "supabase_integrations/adapters/structured_log.py",
-        "supabase_integrations/logs.py",
-    ],
+    "structlog": ["supabase_integrations/adapters/structured_log.py", "supabase_integrations/logs.py"],
     "supabase_auth": ["supabase_integrations/adapters/auth_sessions.py"],
     "typer": ["supabase_integrations/cli/"],
     "uvicorn": ["supabase_integrations/bounded_http.py", "supabase_integrations/cli/serve.py"],
