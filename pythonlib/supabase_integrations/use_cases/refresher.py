@@ -157,7 +157,7 @@ class Refresher:
         self, store: CredentialStore, opened: OpenIntegration, decision: RefreshDecision
     ) -> OpenIntegration:
         """Get the lease and renew, or wait for what its holder writes."""
-        seen = opened.integration
+        before, seen = opened, opened.integration
         for pause in (*pauses(), None):
             self._check_backoff(opened.integration, decision.reason)
             owner = uuid4()
@@ -168,7 +168,7 @@ class Refresher:
                     raise
                 await self._clock.sleep(pause)
                 opened = self._open(await store.get_sealed(seen.id))
-                if opened.integration.credential_version != seen.credential_version:
+                if self._replaces(before, opened):
                     return opened
                 continue
             except StoreUnavailableError:
@@ -176,7 +176,7 @@ class Refresher:
                 with suppress(IntegrationError):
                     await store.release_lease(seen.id, owner)
                 raise
-            return await self._renew_leased(store, sealed, owner, opened.integration, decision)
+            return await self._renew_leased(store, sealed, owner, before, opened.integration, decision)
         raise IntegrationBusyError
 
     async def _renew_leased(
@@ -184,17 +184,20 @@ class Refresher:
         store: CredentialStore,
         sealed: SealedIntegration,
         owner: UUID,
+        before: OpenIntegration,
         seen: Integration,
         decision: RefreshDecision,
     ) -> OpenIntegration:
-        """Renew a row that was leased, unless somebody did, or failed to, since it was read."""
+        """Renew a row that was leased, unless somebody did, or failed to, since it was read: at first as `before`, and
+        last as `seen`.
+        """
         row = sealed.integration
         try:
             leased = self._open(sealed)
         except IntegrationError:
             await store.release_lease(row.id, owner)
             raise
-        if row.credential_version != seen.credential_version:
+        if self._replaces(before, leased):
             await store.release_lease(row.id, owner)
             return leased
         was_given_back = row.refresh_failures > 0 and self._is_leased(seen)
@@ -236,6 +239,13 @@ class Refresher:
         if payload is None or row.status is IntegrationStatus.NEEDS_REAUTHORIZATION:
             raise ReauthorizationRequiredError
         return OpenIntegration(row, payload, service)
+
+    def _replaces(self, before: OpenIntegration, after: OpenIntegration) -> bool:
+        """Whether somebody wrote what `before` was to be renewed for. A key rotation writes a version too, with the
+        tokens of the one before it, and what a user gives may have ended.
+        """
+        old, new = before.payload.credentials, after.payload.credentials
+        return new != old and (not isinstance(new, OAuthCredentials) or new.expires_at is None or self._holds(after))
 
     def _holds(self, opened: OpenIntegration) -> bool:
         credentials = opened.payload.credentials

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from supabase_integrations.core.credentials import ApiKeyCredentials, OAuthCredentials
+from supabase_integrations.core.credentials import ApiKeyCredentials, CredentialPayload, OAuthCredentials
 from supabase_integrations.core.errors import (
     IntegrationBusyError,
     IntegrationError,
@@ -177,6 +177,7 @@ async def test_a_caller_without_the_lease_waits_for_the_new_token(world: World) 
     world.clock.moment += HOUR
     store, owner = world.database.as_user(caller), uuid4()
     leased = await store.take_lease(row.id, owner)
+    payload = CredentialPayload("demo_crm", "", tokens(2 * HOUR))
     waits = 0
 
     async def sleep(seconds: float) -> None:
@@ -184,13 +185,11 @@ async def test_a_caller_without_the_lease_waits_for_the_new_token(world: World) 
         waits += 1
         world.clock.moment += timedelta(seconds=seconds)
         if waits == 3:
-            payload = world.vault.open(leased, world.catalogue.get("demo_crm"))
-            assert payload is not None
             service = world.catalogue.get("demo_crm")
             await world.vault.write(store, leased.integration, payload, service, lease_owner=owner)
 
     world.clock.sleep = sleep  # type: ignore[method-assign]
-    await world.user(caller).get_integration_credentials(row.id)
+    assert await world.user(caller).get_integration_credentials(row.id) == payload.credentials
     assert waits == 3
     assert world.service.asked(TOKEN_URL) == []
 
