@@ -208,7 +208,7 @@ async def test_the_command_syncs_and_says_what_it_did(
 
     assert done.returncode == 0, done.stderr
     assert "Asked for everything: stored 1,200 records" in done.stdout
-    assert "1 records could not be stored" in done.stdout
+    assert "1 record could not be stored" in done.stdout
     assert '"reason":"no_id"' in done.stderr
     assert len(await syncing.records(ref)) == 1200
     for secret in canaries.SECRETS:

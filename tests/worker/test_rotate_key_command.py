@@ -189,7 +189,7 @@ async def test_a_key_is_not_dropped_while_anything_needs_it(rotating: Rotating) 
         "insert into public.oauth_states (user_id, state_hash, flow) values (%s, %s, %s)", [user, "0" * 64, flow]
     )
     status, said = await rotating.command("--drop", OLD_ID)
-    assert (status, "1 authorizations under way" in said) == (1, True), said
+    assert (status, "1 authorization under way" in said) == (1, True), said
     await rotating.world.fate.database.execute("update public.oauth_states set expires_at = now()")
 
     journal = rotating.state_dir / "journal"
@@ -199,7 +199,7 @@ async def test_a_key_is_not_dropped_while_anything_needs_it(rotating: Rotating) 
     reply = journal / f"{ref.user_id}.{ref.id}.1.reply"
     reply.write_bytes(kept)
     status, said = await rotating.command("--drop", OLD_ID)
-    assert (status, "1 replies in the journal" in said) == (1, True), said
+    assert (status, "1 reply in the journal" in said) == (1, True), said
     reply.unlink()
 
     status, said = await rotating.command("--drop", OLD_ID)
@@ -234,7 +234,7 @@ async def test_files_that_are_no_replies_do_not_stop_it(rotating: Rotating) -> N
     os.mkfifo(journal / f"{ref.user_id}.{ref.id}.8.reply")
     (journal / f"{ref.user_id}.{ref.id}.9.reply").write_bytes(b"abc")
     status, said = await rotating.command()
-    assert (status, "Re-sealed 1 connections in " in said) == (0, True), said
+    assert (status, "Re-sealed 1 connection in " in said) == (0, True), said
 
 
 @pytest.mark.parametrize(

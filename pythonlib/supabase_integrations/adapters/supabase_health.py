@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 import orjson
 
+from ..core.plurals import counted
 from ..core.readiness import CheckResult
 from ..single_flight import SingleFlight
 from .clock import SystemClock
@@ -74,7 +75,7 @@ class SupabaseHealth:
             return CheckResult("auth", False, "Supabase Auth does not publish its keys. Check SUPABASE_URL.")
         if not keys:
             return CheckResult("auth", True, f"No public keys: HS256 tokens are {self._hs256}.")
-        return CheckResult("auth", True, f"{len(keys)} public keys: tokens are verified here.")
+        return CheckResult("auth", True, f"{counted(len(keys), 'public key')}: tokens are verified here.")
 
     async def _get(self, target: str) -> httpx.Response | None:
         try:

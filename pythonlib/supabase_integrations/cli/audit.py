@@ -50,6 +50,8 @@ def _to_json(findings: "Sequence[AuditFinding]") -> str:
 def _print(findings: "Sequence[AuditFinding]") -> None:
     from rich.console import Console
 
+    from ..core.plurals import counted
+
     # Lines as long as they are: a name that is cut at the terminal's width can be neither read nor searched for.
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
@@ -57,4 +59,4 @@ def _print(findings: "Sequence[AuditFinding]") -> None:
         # Without markup: names of tables and policies are whatever somebody called them.
         console.print(f"{finding.object} ({finding.audit})", style="bold", markup=False)
         console.print(f"  {finding.detail}\n  {finding.remediation}\n", markup=False)
-    console.print(f"{len(findings)} findings.")
+    console.print(f"{counted(len(findings), 'finding')}.")

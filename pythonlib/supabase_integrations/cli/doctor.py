@@ -7,6 +7,7 @@ from typing import Final
 import typer
 
 from ..core.errors import ConfigurationError, IntegrationError
+from ..core.plurals import counted
 from ..core.readiness import CheckResult
 from .environment import EnvFile, read_environment
 
@@ -40,8 +41,8 @@ async def _checks(environment: Mapping[str, str]) -> list[CheckResult]:
     except ConfigurationError as error:
         return [CheckResult("settings", ok=False, detail=str(error))]
     settings, clients = configuration.settings, configuration.clients
-    retired = len(settings.encryption_keys_retired)
-    keys = f"New credentials are sealed under key {settings.keyring().primary_id}; {retired} retired keys are read."
+    retired = counted(len(settings.encryption_keys_retired), "retired key")
+    keys = f"New credentials are sealed under key {settings.keyring().primary_id}; {retired} can be read."
     configured = f"Configured: {', '.join(clients)}." if clients else "None is configured: see `integrations services`."
     async with open_integrations(configuration) as system:
         return [

@@ -16,6 +16,7 @@ def migrate(database_url: DatabaseUrl = None, env_file: EnvFile = None) -> None:
     """Apply what is missing with Supabase's own `db push`; refuse a project that has another app's migrations."""
     import asyncio
 
+    from ..core.plurals import counted
     from ..database_url import DatabaseUrl
     from ..local.migrations import apply_migrations
 
@@ -29,4 +30,5 @@ def migrate(database_url: DatabaseUrl = None, env_file: EnvFile = None) -> None:
         return
     for name in applied:
         typer.echo(f"  {name}")
-    typer.echo(f"Applied {len(applied)} migrations to {database.shown}. `integrations audit` checks what they protect.")
+    migrations = counted(len(applied), "migration")
+    typer.echo(f"Applied {migrations} to {database.shown}. `integrations audit` checks what is protected.")

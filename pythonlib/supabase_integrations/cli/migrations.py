@@ -22,6 +22,7 @@ def copy(directory: AppDirectory) -> None:
     """Write our migrations into an app's own supabase/migrations, stamped after its last one."""
     from datetime import UTC, datetime
 
+    from ..core.plurals import counted
     from ..local.migration_copies import copy_migrations
     from ..resources import migrations_dir
 
@@ -31,5 +32,6 @@ def copy(directory: AppDirectory) -> None:
         return
     for path in copies.written:
         typer.echo(f"  {path.name}")
-    typer.echo(f"Wrote {len(copies.written)} migrations to {copies.folder}. Apply them with the app's next push:")
+    written = counted(len(copies.written), "migration")
+    typer.echo(f"Wrote {written} to {copies.folder}. Apply with the app's next push:")
     typer.echo(f"  cd {directory} && supabase db push")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..core.key_use import KeyUse
+from ..core.plurals import counted
 from ..use_cases.key_rotation import RotationReport
 
 _LINE_EVERY: Final = 5.0
@@ -67,8 +68,9 @@ class RotationOutput:
             return False
         if use.is_used:
             self._say(
-                f"{key_id} is in use: {use.connections:,} connections, {use.authorizations:,} authorizations under way"
-                f" and {use.replies:,} replies in the journal are sealed under it."
+                f"{key_id} is in use, by {counted(use.connections, 'connection')},"
+                f" {counted(use.authorizations, 'authorization')} under way and"
+                f" {counted(use.replies, 'reply', 'replies')} in the journal."
             )
             self._say(f"{looked} {_OTHERS}")
             if not use.is_known:
@@ -103,20 +105,20 @@ class RotationOutput:
     def finished(self, report: RotationReport, uses: Sequence[KeyUse]) -> bool:
         """What was done and what is left; whether nothing is."""
         seconds = time.monotonic() - self._began
-        self._say(f"Re-sealed {report.resealed:,} connections in {seconds:.1f} s.")
+        self._say(f"Re-sealed {counted(report.resealed, 'connection')} in {seconds:.1f} s.")
         self._unreadable(report)
         if report.held:
             self._say(
-                f"{report.held:,} connections were being refreshed, or have a new token in this machine's journal, for"
-                " two minutes. Run this again; a worker on this machine stores what its journal keeps."
+                f"Left out {counted(report.held, 'connection')}: being refreshed, or with a new token in this machine's"
+                " journal, for two minutes. Run this again; a worker on this machine stores what its journal keeps."
             )
         former = [use for use in uses if not use.is_primary]
         left = sum(use.connections for use in former)
         written_since = left - report.unreadable - report.held
         if written_since > 0:
             self._say(
-                f"{written_since:,} connections were sealed under a former key meanwhile. Start every server and worker"
-                " with the new ENCRYPTION_KEY, then run this again."
+                f"Found {counted(written_since, 'connection')} sealed under a former key meanwhile. Start every server"
+                " and worker with the new ENCRYPTION_KEY, then run this again."
             )
         for use in former:
             if use.is_known and not use.is_used:
@@ -128,12 +130,13 @@ class RotationOutput:
 
     def interrupted(self, report: RotationReport) -> None:
         """It was asked to stop."""
-        self._say(f"Stopped after {report.resealed:,} connections. What was re-sealed stays so: run it again to go on.")
+        resealed = counted(report.resealed, "connection")
+        self._say(f"Stopped after {resealed}. What was re-sealed stays so: run it again to go on.")
 
     def _unreadable(self, report: RotationReport) -> None:
         if not report.unreadable:
             return
-        self._say(f"{report.unreadable:,} connections do not open and were left as they are:")
+        self._say(f"Unreadable, and left alone: {counted(report.unreadable, 'connection')}.")
         for row in report.unreadable_rows:
             self._say(f"  user_id={row.ref.user_id} id={row.ref.id} {row.reason}")
         if report.unreadable > len(report.unreadable_rows):

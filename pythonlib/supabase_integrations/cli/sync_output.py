@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ..core.plurals import counted
 from ..use_cases.sync import SyncOutcome
 
 _LINE_EVERY: Final = 5.0
@@ -45,7 +46,7 @@ class SyncOutput:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} records"),
+            TextColumn("records: {task.completed:,.0f}"),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console) as bar:
@@ -55,11 +56,13 @@ class SyncOutput:
         """What the run came to."""
         seconds = time.monotonic() - self._began
         what = "everything" if total.complete else "what changed since the last run"
-        self._say(f"Asked for {what}: stored {total.records:,} records in {seconds:.1f} s.")
+        self._say(f"Asked for {what}: stored {counted(total.records, 'record')} in {seconds:.1f} s.")
         if total.removed:
-            self._say(f"Removed {total.removed:,} records that the service no longer has.")
+            self._say(f"Removed {counted(total.removed, 'record')} that the service no longer has.")
         if total.skipped:
-            self._say(f"{total.skipped:,} records could not be stored: the lines `sync.records_skipped` say why.")
+            self._say(
+                f"{counted(total.skipped, 'record')} could not be stored: the lines `sync.records_skipped` say why."
+            )
 
     def waits_for_the_database(self, reason: str) -> None:
         """It cannot be reached yet; said once, however often it is tried."""
@@ -98,7 +101,7 @@ class _Lines:
     def stored(self, records: int) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _LINE_EVERY
-            self._console.print(f"{self._resource}: {records:,} records")
+            self._console.print(f"{self._resource}: {counted(records, 'record')}")
 
     def waits(self, wait: timedelta) -> None:
         self._console.print(f"{self._resource}: waiting {wait.total_seconds():.0f} s for the service")

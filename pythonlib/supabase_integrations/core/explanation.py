@@ -7,6 +7,7 @@ from uuid import UUID
 
 from .explanation_words import Reason, reason_for, what, who
 from .models import Integration, IntegrationEvent, IntegrationStatus
+from .plurals import counted
 
 _REFRESHED: Final = (IntegrationStatus.ACTIVE, IntegrationStatus.ERROR)
 """Where the worker looks at a row."""
@@ -157,7 +158,8 @@ def _reason(row: Integration, now: datetime) -> Reason:
 
 
 def _history(record: Record) -> tuple[str, ...]:
-    older = (f"{record.older_events} older events are not shown.",) if record.older_events else ()
+    is_or_are = "is" if record.older_events == 1 else "are"
+    older = (f"{counted(record.older_events, 'older event')} {is_or_are} not shown.",) if record.older_events else ()
     return (*older, *(printable(_event(event, record.user_id)) for event in record.events))
 
 
@@ -184,5 +186,4 @@ def _ahead(moment: datetime, now: datetime) -> str:
 def _distance(span: timedelta) -> str:
     seconds = max(int(span.total_seconds()), 0)
     unit, size = next((unit, size) for unit, size in _UNITS if seconds >= size or size == 1)
-    count = seconds // size
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return counted(seconds // size, unit)

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 
 from supabase_integrations.adapters.database_connection import CONNECT_AS_OWNER, connect
+from supabase_integrations.core.plurals import counted
 from supabase_integrations.database_url import DatabaseUrl
 from supabase_integrations.resources import migrations_dir
 
@@ -82,7 +83,7 @@ async def apply_migrations(database: DatabaseUrl) -> list[str]:
     recorded = await recorded_versions(database)
     if recorded - ours:
         raise ForeignHistoryError(
-            f"The database at {database.shown} has {len(recorded - ours)} migrations of another app, "
+            f"The database at {database.shown} has {counted(len(recorded - ours), 'migration')} of another app, "
             "and its history belongs to that app. Put our files into that app's own migrations, and apply them with "
             "its next push:\n"
             "  integrations migrations copy PATH_TO_THE_APP\n"

@@ -30,6 +30,8 @@ async def test_a_closed_table_is_a_good_one() -> None:
     results = await check(CLOSED, httpx.Response(200, json={"keys": [{"kid": "a"}, {"kid": "b"}]}))
     assert results["database"][0]
     assert results["auth"] == (True, "2 public keys: tokens are verified here.")
+    results = await check(CLOSED, httpx.Response(200, json={"keys": [{"kid": "a"}]}))
+    assert results["auth"] == (True, "1 public key: tokens are verified here.")
 
 
 async def test_an_open_table_is_an_alarm() -> None:

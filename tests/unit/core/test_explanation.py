@@ -234,9 +234,10 @@ def test_history_says_when_who_and_what(event: IntegrationEvent, sentence: str) 
     assert told(INTEGRATION, event).history == (f"2026-03-04 05:06:07 UTC: {sentence}",)
 
 
-def test_history_says_how_much_is_left_out() -> None:
-    record = Record(USER, ROW, INTEGRATION, None, (happened("integration.created", "authenticated"),), older_events=7)
-    assert explain(record, NOW).history[0] == "7 older events are not shown."
+@pytest.mark.parametrize(("older", "said"), [(1, "1 older event is not shown."), (7, "7 older events are not shown.")])
+def test_history_says_how_much_is_left_out(older: int, said: str) -> None:
+    events = (happened("integration.created", "authenticated"),)
+    assert explain(Record(USER, ROW, INTEGRATION, None, events, older_events=older), NOW).history[0] == said
 
 
 def test_a_deleted_connection_is_told_from_its_history() -> None:
