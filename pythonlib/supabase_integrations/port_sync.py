@@ -53,8 +53,8 @@ class SyncStore(Protocol):
         """Delete up to `limit` records that were last given before the run began; how many went."""
         ...
 
-    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta) -> None:
-        """End the run and the lease, and say that the connection was used."""
+    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, complete: bool) -> None:
+        """End the run and the lease, and say that the connection was used; `complete` where everything was read."""
         ...
 
     async def pause(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, error_code: str | None) -> None:
@@ -66,7 +66,7 @@ class SyncLog(Protocol):
     """Is told what became of syncs: ids, names, counts and codes, nothing of what records hold."""
 
     def finished(self, ref: SyncRef, *, records: int, skipped: int, removed: int, complete: bool) -> None:
-        """A run is at its end; `complete` where it asked for everything."""
+        """A run is at its end; `complete` where everything was read."""
         ...
 
     def skipped(self, ref: SyncRef, reason: SkipReason, count: int) -> None:

@@ -29,6 +29,11 @@ class Reader:
         found = find_resource(RESOURCES, self.api.service, resource)
         return [found.id_of(record) async for page in found.open(self.api, since).pages() for record in page.records]
 
+    async def partial(self, resource: str) -> list[bool]:
+        """Of each page, whether it says that something was refused."""
+        found = find_resource(RESOURCES, self.api.service, resource)
+        return [page.is_partial async for page in found.open(self.api, None).pages()]
+
     async def pages(self, resource: str, after: str | None) -> list[tuple[object, str | None]]:
         """Each page's first id, and where the next one begins."""
         found = find_resource(RESOURCES, self.api.service, resource)
@@ -125,9 +130,16 @@ async def test_such_a_list_goes_on_from_every_place(meta: Reader, fake: FakeServ
 
 async def test_an_account_that_is_gone_by_then_is_passed_over(meta: Reader, fake: FakeService) -> None:
     fake.behaviour = two_ad_accounts
-    assert await meta.pages("campaigns", '["act_11","p2"]') == [("act_2-b", None)]
+    assert await meta.pages("campaigns", '["act_11","p2",false]') == [("act_2-b", None)]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["p2", "2", "{}", '["act_1"]', '["act_1","p2"]', '["act_1",2,true]', '["act_1","p2",1]']
+)
+async def test_another_lists_cursor_is_refused(meta: Reader, fake: FakeService, cursor: str) -> None:
+    fake.behaviour = two_ad_accounts
     with pytest.raises(InvalidValueError):
-        await meta.pages("campaigns", "p2")
+        await meta.pages("campaigns", cursor)
 
 
 async def test_one_refused_account_keeps_no_other_out_and_all_of_them_do(meta: Reader, fake: FakeService) -> None:
@@ -138,13 +150,30 @@ async def test_one_refused_account_keeps_no_other_out_and_all_of_them_do(meta: R
 
         fake.behaviour = behaviour
 
+    refusing()
+    assert await meta.partial("campaigns") == [False, False, False]
     refusing("act_1")
     assert await meta.ids("campaigns") == ["act_2-b"]
+    assert await meta.partial("campaigns") == [True]
     refusing("act_2")
     assert await meta.ids("campaigns") == ["act_1-a", "act_1-b"]
+    assert await meta.partial("campaigns") == [False, False, True]
     refusing("act_1", "act_2")
     with pytest.raises(ServiceError):
         await meta.ids("campaigns")
+
+
+async def test_a_list_that_is_gone_on_with_remembers_that_a_part_was_refused(meta: Reader, fake: FakeService) -> None:
+    """Also where none of the accounts that are left is there any more."""
+    fake.behaviour = two_ad_accounts
+    meta_campaigns = find_resource(RESOURCES, meta.api.service, "campaigns").open(meta.api, None)
+    for after, told in (
+        ('["act_1","p2",true]', [True, True]),
+        ('["act_1","p2",false]', [False, False]),
+        ('["act_9",null,true]', [True]),
+        ('["act_9",null,false]', []),
+    ):
+        assert [page.is_partial async for page in meta_campaigns.pages(after)] == told
 
 
 async def test_meta_insights_are_named_by_campaign_and_day(meta: Reader, fake: FakeService) -> None:

@@ -89,7 +89,7 @@ _FINISH: Final = f"""
         update public.sync_cursors
         set
             cursor = null, started_at = null, changes_since = null, synced_until = started_at,
-            complete_until = case when changes_since is null then started_at else complete_until end,
+            complete_until = case when %s then started_at else complete_until end,
             last_error_code = null, failures = 0, next_run_at = now() + %s, lease_owner = null, lease_until = null
         where {_MINE}
         returning user_id, integration_id
@@ -151,9 +151,9 @@ class PostgresSyncStore:
         found = _require(await self._values(ref, _REMOVE, *_key(ref), owner, limit))
         return int(found[0])
 
-    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta) -> None:
-        """End the run and the lease, and say that the connection was used."""
-        _require(await self._values(ref, _FINISH, next_run, *_key(ref), owner))
+    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, complete: bool) -> None:
+        """End the run and the lease, and say that the connection was used; `complete` where everything was read."""
+        _require(await self._values(ref, _FINISH, complete, next_run, *_key(ref), owner))
 
     async def pause(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, error_code: str | None) -> None:
         """End the lease; the run goes on later. An error counts as one more failure in a row."""

@@ -109,3 +109,4 @@ def _add(total: "SyncOutcome", outcome: "SyncOutcome") -> None:
     total.skipped += outcome.skipped
     total.removed += outcome.removed
     total.complete = outcome.complete
+    total.is_partial = outcome.is_partial

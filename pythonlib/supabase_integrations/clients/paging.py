@@ -15,10 +15,14 @@ UNEXPECTED: Final = "The service answered in another form than its documentation
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records, and where the next ones begin: None after the last page."""
+    """Some records, and where the next ones begin: None after the last page.
+
+    `is_partial`: up to here the service has refused a part of the list, whose records may be there all the same.
+    """
 
     records: tuple[JsonObject, ...]
     cursor: str | None
+    is_partial: bool = False
 
 
 class Listing:

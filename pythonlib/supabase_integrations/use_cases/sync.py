@@ -48,12 +48,16 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class SyncOutcome:
-    """What an attempt came to. `goes_on_in` None: the run is at its end."""
+    """What an attempt came to. `goes_on_in` None: the run is at its end.
+
+    `complete`: it asked for everything. `is_partial`: the service refused a part of that.
+    """
 
     records: int = 0
     skipped: int = 0
     removed: int = 0
     complete: bool = True
+    is_partial: bool = False
     goes_on_in: timedelta | None = field(default=None)
 
 
@@ -138,14 +142,14 @@ class ResourceSync:
                 since, cursor, stored = await self._start(ref, owner, state, resource, everything=everything)
             batches = SyncBatches(self._store, ref, owner, self._log, outcome, cursor=cursor, stored=stored)
             try:
-                ended = await self._copy(api, resource, since, batches, until, progress)
+                ended = await self._copy(api, resource, since, batches, outcome, until, progress)
             except ServiceError as error:
                 if cursor is None or batches.has_begun or error.status not in _CURSOR_REFUSED:
                     raise
                 # The service has forgotten where the list stood.
                 await self._store.start_run(ref, owner, since)
                 batches.restart()
-                ended = await self._copy(api, resource, since, batches, until, progress)
+                ended = await self._copy(api, resource, since, batches, outcome, until, progress)
             except EndlessListError:
                 # Gone on with from inside the circle, the next attempt would not end either.
                 await self._store.start_run(ref, owner, since)
@@ -155,11 +159,13 @@ class ResourceSync:
             outcome.goes_on_in = timedelta(0)
             await self._pause(ref, owner, outcome)
             return
-        if since is None and resource.is_whole:
+        # What is in a part that could not be read is not gone.
+        has_all = outcome.complete and not outcome.is_partial
+        if has_all and resource.is_whole:
             await self._remove(ref, owner, outcome)
-        await self._store.finish(ref, owner, next_run=self._plan.every)
+        await self._store.finish(ref, owner, next_run=self._plan.every, complete=has_all)
         self._log.finished(
-            ref, records=outcome.records, skipped=outcome.skipped, removed=outcome.removed, complete=outcome.complete
+            ref, records=outcome.records, skipped=outcome.skipped, removed=outcome.removed, complete=has_all
         )
 
     async def _start(
@@ -176,6 +182,7 @@ class ResourceSync:
         resource: SyncResource,
         since: datetime | None,
         batches: SyncBatches,
+        outcome: SyncOutcome,
         until: datetime | None,
         progress: Progress | None,
     ) -> bool:
@@ -183,6 +190,7 @@ class ResourceSync:
         watch = CursorWatch(batches.cursor)
         try:
             async for page in resource.open(api, since).pages(batches.cursor):
+                outcome.is_partial |= page.is_partial
                 for record in page.records:
                     await batches.add(record, resource.id_of)
                 await batches.end_page(page.cursor)

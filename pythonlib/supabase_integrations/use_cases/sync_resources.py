@@ -25,6 +25,11 @@ class RecordPage(Protocol):
         """It holds no secret."""
         ...
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the service has refused a part of the list up to here; a list that is gone on with remembers it."""
+        ...
+
 
 class RecordPages(Protocol):
     """A list at a service, from its beginning or from where it stopped."""
@@ -40,7 +45,8 @@ class SyncResource:
 
     `open` gives the list: of everything for None, or of what changed since a moment where `lists_changes`. `id_of` is
     given a record and says what the service calls it, None where it does not. `is_whole`: a record that a list of
-    everything does not have is gone at the service; False where it shows a part only, such as the last weeks.
+    everything does not have is gone at the service, unless a page says that the list is partial; False where it always
+    shows a part only, such as the last weeks.
     """
 
     open: Callable[[IntegrationClient, datetime | None], RecordPages]

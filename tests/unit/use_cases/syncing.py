@@ -64,7 +64,7 @@ class MemoryStore:
     async def remove_unseen(self, ref: SyncRef, owner: UUID, limit: int) -> int:
         return 0
 
-    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta) -> None:
+    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, complete: bool) -> None:
         self.finished.append(ref)
 
     async def pause(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, error_code: str | None) -> None:

@@ -65,7 +65,7 @@ class Table:
     async def remove_unseen(self, ref: SyncRef, owner: UUID, limit: int) -> int:
         raise NotImplementedError
 
-    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta) -> None:
+    async def finish(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, complete: bool) -> None:
         raise NotImplementedError
 
     async def pause(self, ref: SyncRef, owner: UUID, *, next_run: timedelta, error_code: str | None) -> None:
