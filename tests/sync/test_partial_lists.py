@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import pytest
 
+from supabase_integrations.cli.sync_output import SyncOutput
 from supabase_integrations.clients.nested import Nested
 from supabase_integrations.clients.paging import Listing, Page, objects_at, text
 from supabase_integrations.core.errors import ServiceError
 from supabase_integrations.use_cases.integration_client import IntegrationClient
+from supabase_integrations.use_cases.sync import SyncOutcome
 from supabase_integrations.use_cases.sync_resources import SyncResource
 from supabase_integrations.worker_integrations import WorkerConfiguration, open_worker_integrations
 from tests.scripted_service import Answer, Asked, ScriptedService
@@ -127,3 +129,9 @@ async def test_where_every_part_is_refused_the_attempt_fails(syncing: Syncing, d
     with pytest.raises(ServiceError):
         await door.sync(ref)
     assert len(await syncing.records(ref)) == 12
+
+
+@pytest.mark.parametrize("is_partial", [True, False])
+def test_the_command_says_so(capsys: pytest.CaptureFixture[str], is_partial: bool) -> None:
+    SyncOutput().finished(SyncOutcome(records=7, is_partial=is_partial))
+    assert ("The service refused a part of it." in capsys.readouterr().out) is is_partial

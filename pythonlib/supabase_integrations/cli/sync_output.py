@@ -59,6 +59,8 @@ class SyncOutput:
         self._say(f"Asked for {what}: stored {counted(total.records, 'record')} in {seconds:.1f} s.")
         if total.removed:
             self._say(f"Removed {counted(total.removed, 'record')} that the service no longer has.")
+        if total.is_partial:
+            self._say("The service refused a part of it. What was stored of that part stays, and nothing was removed.")
         if total.skipped:
             self._say(
                 f"{counted(total.skipped, 'record')} could not be stored: the lines `sync.records_skipped` say why."
