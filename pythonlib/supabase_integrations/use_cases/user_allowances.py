@@ -1,15 +1,11 @@
 """How much of what a service allows for all users together one of them may use up."""
 
 from collections.abc import Iterable
-from typing import Final
 from uuid import UUID
 
 from ..core.service import ServiceDefinition
 from ..core.service_kinds import LimitScope
 from .rate_limiter import RateLimiter
-
-PART: Final = 4
-"""One user gets a quarter: Google Ads' calls of a day would otherwise be anybody's to use up in a minute."""
 
 
 class UserAllowances:
@@ -22,7 +18,7 @@ class UserAllowances:
             rule = service.rate_limit
             if rule is not None and rule.per is LimitScope.SERVICE:
                 line = self._lines[service.name] = f"{service.name}.user"
-                requests = max(1, rule.requests // PART)
+                requests = max(1, int(rule.requests * rule.user_share))
                 limiter.set_config(line, max_requests=requests, window=rule.window_s, per=LimitScope.ACCOUNT)
 
     async def acquire(self, service_name: str, user_id: UUID) -> None:

@@ -38,3 +38,9 @@ async def test_nobody_uses_up_what_a_service_allows_for_all(
     assert 3500 <= int(refused.headers["retry-after"]) <= 3601
     assert (await modest.get("/x")).status_code == 200
     assert len(echo.got) == 3
+
+
+async def test_an_operator_says_how_much_of_it_one_user_may_have(ada: Person, grace: Person, connect: Connect) -> None:
+    greedy, modest = await connect(ada, "limited_otherwise"), await connect(grace, "limited_otherwise")
+    assert [(await greedy.get("/x")).status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert [(await modest.get("/x")).status_code for _ in range(3)] == [200, 200, 429]

@@ -78,6 +78,26 @@ def test_a_host_of_the_users_choice_does_not_slow_down_everybody(pattern: str, p
         load(text)
 
 
+@pytest.mark.parametrize(
+    ("share", "per", "told"),
+    [
+        ("0", "service", r"user_share: Input should be greater than 0"),
+        ("nan", "service", r"user_share: Input should be less than or equal to 1"),
+        ("25", "service", r"user_share: Input should be less than or equal to 1"),
+        ("0.5", "account", r'user_share divides what all users share: it belongs to per = "service"'),
+        ("0.25", "tenant", r'user_share divides what all users share: it belongs to per = "service"'),
+    ],
+)
+def test_a_users_share_of_a_limit_is_a_part_of_what_all_share(share: str, per: str, told: str) -> None:
+    table = '[service.hubspot]\nbased_on = "hubspot"\nrate_limit = {{ requests = 10, window_s = 1, {} }}'
+    with pytest.raises(ConfigurationError, match=rf"\[service\.hubspot\] rate_limit.*{told}"):
+        load(table.format(f'per = "{per}", user_share = {share}'))
+    found = [
+        load(table.format(f'per = "service"{more}')).get("hubspot").rate_limit for more in ("", ", user_share = 1")
+    ]
+    assert [rule.user_share for rule in found if rule] == [0.25, 1.0]
+
+
 def test_a_service_may_be_based_on_another() -> None:
     catalogue = load(
         '[service.hubspot]\nbased_on = "hubspot"\nscopes = ["oauth"]\n'
