@@ -1,6 +1,7 @@
 """A Redis server of a test's own: nothing on disk, on a free port of the loopback."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -10,6 +11,11 @@ from tests.local_system import free_ports
 
 PROGRAM = shutil.which("redis-server")
 START_SECONDS = 60
+
+
+def is_left(wait: float | None, of: float, since: float) -> bool:
+    """Whether a wait is what is left of a longer one that began between `since` (monotonic) and now."""
+    return wait is not None and of - (time.monotonic() - since) - 1e-3 <= wait <= of + 1e-3
 
 
 class RedisServer:
@@ -48,9 +54,19 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Have it neither answer nor end, until it is thawed."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
