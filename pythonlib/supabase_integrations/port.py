@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from .core.errors import IntegrationError
 from .core.http_messages import HttpReply, HttpRequest
 from .core.journal_entry import JournalEntry
 from .core.key_rotation import ResealedRow, RotatingPage
@@ -247,8 +248,8 @@ class RefreshLog(Protocol):
         """New credentials are stored; `seconds` is how long it took, with the service's answer."""
         ...
 
-    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
-        """A refresh failed, and this is what was recorded. Status `error` is one for the operator to mend."""
+    def failed(self, row: Integration, failure: RefreshFailure, error: IntegrationError, *, seconds: float) -> None:
+        """A refresh failed with this error, and this is what was recorded. Status `error` is the operator's to mend."""
         ...
 
     def replayed(self, row: Integration) -> None:

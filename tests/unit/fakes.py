@@ -13,6 +13,7 @@ from supabase_integrations.core.encryption_errors import UnknownKeyError
 from supabase_integrations.core.errors import (
     DuplicateIntegrationError,
     IntegrationBusyError,
+    IntegrationError,
     IntegrationNotFoundError,
     JournalUnavailableError,
     StoreUnavailableError,
@@ -367,7 +368,7 @@ class FakeRefreshLog:
     def refreshed(self, row: Integration, *, reason: str, seconds: float) -> None:
         self.lines.append(f"refreshed {row.id} {reason}")
 
-    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
+    def failed(self, row: Integration, failure: RefreshFailure, error: IntegrationError, *, seconds: float) -> None:
         self.lines.append(f"failed {row.id} {failure.error_code}")
 
     def replayed(self, row: Integration) -> None:

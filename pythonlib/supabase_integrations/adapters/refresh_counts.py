@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from ..core.errors import IntegrationError
 from ..core.models import Integration, RefreshFailure
 from ..port import RefreshLog
 
@@ -23,11 +24,11 @@ class RefreshCounts:
         self._counts["refreshed"] += 1
         self._log.refreshed(row, reason=reason, seconds=seconds)
 
-    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
+    def failed(self, row: Integration, failure: RefreshFailure, error: IntegrationError, *, seconds: float) -> None:
         """A refresh failed; counted as a whole and by its code."""
         self._counts["failed"] += 1
         self._counts[f"failed_{failure.error_code}"] += 1
-        self._log.failed(row, failure, seconds=seconds)
+        self._log.failed(row, failure, error, seconds=seconds)
 
     def replayed(self, row: Integration) -> None:
         """A reply that a journal had kept is stored."""

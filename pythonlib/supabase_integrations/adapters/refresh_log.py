@@ -4,11 +4,18 @@ What only the operator can mend is an alarm: an error line with `alarm`, once fo
 with the number of connections it concerned, so that a wrong client secret is one message and not ten thousand.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..core.errors import JournalUnavailableError, ServiceNotConfiguredError
+from ..core.errors import (
+    IntegrationError,
+    InvalidClientError,
+    JournalUnavailableError,
+    ServiceNotConfiguredError,
+    TokenEndpointError,
+)
 from ..core.models import Integration, IntegrationStatus, RefreshFailure
 from ..port import Clock
 from .structured_log import StructuredLog
@@ -16,11 +23,17 @@ from .structured_log import StructuredLog
 ALARM_EVERY: Final = timedelta(minutes=10)
 
 _CHECK_CLIENT: Final = "Check the client id and secret of this service: `integrations services` names the settings."
+_COMPARE_SERVICE: Final = (
+    "`service_error` of credential.refresh_failed names what was refused: compare the service's entry in the catalogue"
+    " with its documentation, and the app's permissions there."
+)
 _LOOK_UP: Final = (
     "Something is missing in this process's environment: docs/troubleshooting.md says what the code means."
 )
 _MISSING_HERE: Final = frozenset({ServiceNotConfiguredError.code, JournalUnavailableError.code})
 """What is an alarm. Rows that do not open are none: users can write such rows, and must not be able to raise alarms."""
+
+_WORD: Final = re.compile(r"[a-z]{1,20}(_[a-z]{1,20}){0,3}")
 
 _log: Final = StructuredLog("refresh")
 
@@ -44,19 +57,21 @@ class RefreshLogger:
         """New credentials are stored."""
         _log.info("credential.refreshed", **_named(row), reason=reason, seconds=round(seconds, 3))
 
-    def failed(self, row: Integration, failure: RefreshFailure, *, seconds: float) -> None:
-        """A refresh failed, and this is what was recorded."""
+    def failed(self, row: Integration, failure: RefreshFailure, error: IntegrationError, *, seconds: float) -> None:
+        """A refresh failed with this error, and this is what was recorded."""
         _log.warning(
             "credential.refresh_failed",
             **_named(row),
             code=failure.error_code,
+            **_answered(error),
             status=failure.status or row.status,
             failures=failure.failures,
             next_refresh_at=failure.next_refresh_at.isoformat() if failure.next_refresh_at else None,
             seconds=round(seconds, 3),
         )
         if failure.status is IntegrationStatus.ERROR:
-            self._raise_alarm("service.refuses_this_server", row.service_name, failure.error_code, _CHECK_CLIENT)
+            advice = _CHECK_CLIENT if failure.error_code == InvalidClientError.code else _COMPARE_SERVICE
+            self._raise_alarm("service.refuses_this_server", row.service_name, failure.error_code, advice)
 
     def replayed(self, row: Integration) -> None:
         """A reply that a journal had kept is stored."""
@@ -96,6 +111,16 @@ class RefreshLogger:
             connections=concerned,
             advice=advice,
         )
+
+
+def _answered(error: IntegrationError) -> dict[str, str | int]:
+    """What a token endpoint said, where that is a word: a service may put anything there, the token it was shown as
+    well.
+    """
+    if not isinstance(error, TokenEndpointError):
+        return {}
+    word = error.error if _WORD.fullmatch(error.error) else "unknown_error"
+    return {"service_error": word, "service_status": error.status}
 
 
 def _named(row: Integration) -> dict[str, str]:

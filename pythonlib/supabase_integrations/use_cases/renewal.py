@@ -97,7 +97,7 @@ class Renewal:
             await self._vault.persistently(
                 lambda: store.record_failure(row.id, failure, lease_owner=owner, seen_version=row.credential_version)
             )
-            self._log.failed(row, failure, seconds=self._since(started_at))
+            self._log.failed(row, failure, error, seconds=self._since(started_at))
             if isinstance(error, InvalidGrantError):
                 raise ReauthorizationRequiredError from None
             raise

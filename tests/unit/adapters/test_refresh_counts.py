@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from supabase_integrations.adapters.refresh_counts import RefreshCounts
+from supabase_integrations.core.errors import IntegrationError
 from supabase_integrations.core.models import Integration, RefreshFailure
 from supabase_integrations.port import RefreshLog
 
@@ -26,7 +27,7 @@ def test_every_outcome_is_counted_by_its_code_and_told() -> None:
     counts.refreshed(ROW, reason="expired", seconds=0.1)
     counts.refreshed(ROW, reason="expired", seconds=0.1)
     for code in ("invalid_grant", "provider_unavailable", "invalid_grant"):
-        counts.failed(ROW, RefreshFailure(None, code, None, 1), seconds=0.1)
+        counts.failed(ROW, RefreshFailure(None, code, None, 1), IntegrationError(), seconds=0.1)
     counts.replayed(ROW)
     counts.kept(ROW)
     counts.not_kept(ROW)
