@@ -118,7 +118,7 @@ async def test_a_hundred_rows_of_one_transaction_are_a_few_announcements(
 ) -> None:
     await fill(fate, OWNER, 100, "1 hour")
     await owner.run("update public.integrations set next_refresh_at = '-infinity'")
-    assert len(await heard(listener, operator)) in (1, 2)
+    assert 1 <= len(await heard(listener, operator)) < 10  # one for each second that it took
 
 
 async def test_a_change_that_is_rolled_back_is_not_announced(

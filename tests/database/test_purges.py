@@ -48,7 +48,7 @@ async def test_a_purge_waits_for_nobody(owner: Actor, worker: Actor, fate: Actor
     connection = await fate.connection()
     async with connection.transaction():
         await connection.execute("select 1 from public.oauth_states limit 1 for update")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await worker.value(PURGE_STATES, 100) == 1
 
 
