@@ -84,6 +84,9 @@ class CallQueue:
             self._line_up(waiter)
             self._pump()
             try:
+                if waiter.future.done():
+                    # What is done already is not waited for, and those who were let go before this one start first.
+                    await asyncio.sleep(0)
                 await waiter.future
             except asyncio.CancelledError:
                 self._leave(waiter)

@@ -206,6 +206,27 @@ def test_nobody_starts_between_being_let_go_and_starting() -> None:
     run(main())
 
 
+def test_a_call_made_on_a_late_loop_starts_behind_those_whose_turn_has_come() -> None:
+    """The moment of who waits has passed, and the loop has not come to the timer that would have told it."""
+
+    async def main() -> None:
+        log, crm = Log(), limiter(3)
+        loop = asyncio.get_running_loop()
+        calls = [loop.create_task(crm.throttle("crm", log.call(name))) for name in "abcde"]
+
+        def late() -> None:
+            loop._virtual.now += 1.0  # type: ignore[attr-defined]
+            calls.append(loop.create_task(crm.throttle("crm", log.call("f"))))
+
+        loop.call_at(log.began + 0.5, late)
+        await asyncio.sleep(2.0)
+        assert await all_of(*calls) == [*"abcdef"]
+        assert [name for name, _ in log.starts] == [*"abcdef"]
+        assert log.starts[-1] == ("f", 1.5)
+
+    run(main())
+
+
 def test_rules_change_for_those_who_wait() -> None:
     async def main() -> None:
         log, crm = Log(), limiter(1)

@@ -295,6 +295,44 @@ def test_away_and_back_the_process_keeps_its_own_limit() -> None:
     run(main())
 
 
+def ticking(most: int) -> Callable[[], float]:
+    """The loop's time, which fails when it is asked for more often: by whoever goes round without ever waiting."""
+    left = iter(range(most))
+
+    def now() -> float:
+        assert next(left, None) is not None, "somebody goes round without waiting"
+        return clock()
+
+    return now
+
+
+def test_a_call_made_while_the_store_is_away_starts_behind_those_whose_turn_has_come() -> None:
+    """The moment of who waits has passed, and the loop has not come to the timer that would have told it."""
+
+    async def main() -> None:
+        store, loop, order = FakeStore(Random(1), is_away=True), asyncio.get_running_loop(), list[int]()
+        limiter = RateLimiter([], store, clock=ticking(1_000))
+        limiter.set_config("crm", max_requests=3, window=1.0)
+
+        async def call(number: int) -> None:
+            await limiter.acquire("crm")
+            order.append(number)
+
+        calls = [loop.create_task(call(number)) for number in range(5)]
+
+        def late() -> None:
+            loop._virtual.now += 1.0  # type: ignore[attr-defined]
+            calls.append(loop.create_task(call(5)))
+
+        loop.call_later(0.5, late)
+        await asyncio.sleep(2.0)
+        await asyncio.gather(*calls)
+        assert order == list(range(6))
+        await limiter.aclose()
+
+    run(main())
+
+
 def test_nobody_is_asked_while_it_is_known_to_be_away() -> None:
     async def main() -> None:
         store = FakeStore(Random(1), is_away=True)
