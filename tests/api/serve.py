@@ -12,7 +12,7 @@ import httpx
 from tests.local_system import LocalSystem, free_ports, stop_process
 
 _START_SECONDS = 90
-_STOP_SECONDS = 30
+_STOP_SECONDS = 60
 _INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH")
 
 

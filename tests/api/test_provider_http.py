@@ -2,8 +2,12 @@
 
 import asyncio
 import threading
+from datetime import timedelta
+
+import pytest
 
 from supabase_integrations.adapters.provider_http import CONNECTIONS_PER_HOST, open_provider_http
+from supabase_integrations.core.errors import RateLimitedError
 from supabase_integrations.core.http_messages import HttpRequest
 from tests.scripted_service import Answer, Asked, ScriptedService
 
@@ -33,8 +37,32 @@ async def test_a_slow_service_keeps_nobody_from_another(scripted: ScriptedServic
     assert {reply.status for reply in replies} == {200}
 
 
+async def test_who_finds_no_connection_free_is_told_to_come_again(scripted: ScriptedService) -> None:
+    """That a service was not asked is no failure of the service's."""
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def when_it_may(_: Asked) -> Answer:
+        is_asked.set()
+        may_answer.wait(30)
+        return Answer()
+
+    scripted.scripts["/slow"] = when_it_may
+    slow = HttpRequest("GET", f"{scripted.url}/slow")
+    async with open_provider_http(allow_loopback=True, max_connections_per_host=1) as http:
+        holder = asyncio.create_task(http.send(slow))
+        try:
+            assert await asyncio.to_thread(is_asked.wait, 30)
+            with pytest.raises(RateLimitedError) as refused:
+                await http.send(slow)
+        finally:
+            may_answer.set()
+        await holder
+    assert refused.value.retry_after == timedelta(seconds=5)
+    assert len(scripted.asked_for("/slow")) == 1
+
+
 async def test_a_worker_has_a_connection_for_each_of_its_slots(scripted: ScriptedService) -> None:
-    """Who waits for one longer than five seconds fails, as if the service were away."""
+    """Who waits for one longer than five seconds is told to come again."""
     slots = 230
     all_are_here = threading.Barrier(slots)
 

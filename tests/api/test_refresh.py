@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from supabase_integrations.core.refresh_policy import SHORTEST_AGE
 from tests import canaries
 from tests.consent import pass_consent, query_of
 from tests.people import Person
@@ -46,6 +48,13 @@ async def refresh(person: Person, row: dict[str, Any]) -> httpx.Response:
     return await person.http.post(f"/api/integrations/{row['id']}/refresh-token")
 
 
+def renewals(began: float) -> range:
+    """How often a token may have been renewed on request since then: once, and again where that took so long that the
+    new one was not young any more.
+    """
+    return range(1, 2 + int((time.monotonic() - began) / SHORTEST_AGE.total_seconds()))
+
+
 async def version_of(person: Person, row: dict[str, Any]) -> int:
     async with person.data_api() as curl:
         (stored,) = (await curl.get(f"/integrations?id=eq.{row['id']}&select=credential_version")).json()
@@ -56,19 +65,21 @@ async def version_of(person: Person, row: dict[str, Any]) -> int:
 async def test_thirty_callers_at_once_spend_one_refresh_token(ada: Person) -> None:
     """And again with the one that came of it: had an old one been sent twice, the whole family would be revoked."""
     row = await connect_demo(ada)
-    for version in (2, 3):
+    for _ in range(2):
+        before = await version_of(ada, row)
         await asyncio.sleep(5.1)  # a younger token is not renewed on request
+        began = time.monotonic()
         replies = await asyncio.gather(*(refresh(ada, row) for _ in range(30)))
         assert {reply.status_code for reply in replies} == {200}, [reply.text for reply in replies]
         assert {reply.json()["status"] for reply in replies} == {"active"}
-        assert await version_of(ada, row) == version
+        assert await version_of(ada, row) - before in renewals(began)
 
 
 async def test_a_token_that_was_renewed_just_now_is_kept(ada: Person, scripted: ScriptedService) -> None:
-    row = await connect_scripted(ada, scripted)
+    row, began = await connect_scripted(ada, scripted), time.monotonic()
     for _ in range(5):
         assert (await refresh(ada, row)).status_code == 200
-    assert len(scripted.asked_for("/token")) == 1
+    assert len(scripted.asked_for("/token")) in renewals(began)
 
 
 async def test_waiting_callers_make_no_request_of_their_own(ada: Person, scripted: ScriptedService) -> None:
@@ -86,7 +97,7 @@ async def test_two_users_do_not_wait_for_each_other(ada: Person, mallory: Person
 
     def when_the_other_is(_: Asked) -> Answer:
         begun.set()
-        renewed.wait(10)
+        renewed.wait(20)
         return Answer.json({"access_token": "canary-new", "expires_in": 3600})
 
     scripted.scripts["/token"] = when_the_other_is
@@ -137,12 +148,12 @@ async def test_a_pause_while_the_service_answers_gives_way_to_what_its_user_has_
 
     def refuse_when_paused(_: Asked) -> Answer:
         is_asked.set()
-        is_paused.wait(10)
+        is_paused.wait(20)
         return Answer.json({"error": error}, 400)
 
     scripted.scripts["/token"] = refuse_when_paused
     refreshing = asyncio.create_task(refresh(ada, row))
-    assert await asyncio.to_thread(is_asked.wait, 10)
+    assert await asyncio.to_thread(is_asked.wait, 60)
     assert (await ada.http.patch(path, json={"status": "inactive"})).json()["status"] == "inactive"
     is_paused.set()
     assert (await refreshing).status_code in (409, 502)

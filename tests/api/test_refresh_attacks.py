@@ -1,13 +1,14 @@
 """A signed-in user who mixes our API with the Data API, to have this server ask a service more often than it should."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
 
 from integrations_api.dependencies import WAITING
-from tests.api.test_refresh import connect_scripted, refresh
+from tests.api.test_refresh import connect_scripted, refresh, renewals
 from tests.people import Person
 from tests.scripted_service import Answer, ScriptedService
 
@@ -55,6 +56,7 @@ async def test_whoever_keeps_a_lease_with_curl_holds_no_more_than_a_share_of_the
         while len(waiting) > WAITING:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         assert (await ada.http.get("/api/integrations")).status_code == 200
+        began = time.monotonic()
         released = await curl.patch(f"/integrations?id=eq.{row['id']}", json={"refresh_lease_owner": None})
         assert released.status_code == 204, released.text
         replies = await asyncio.gather(*asking)
@@ -62,4 +64,4 @@ async def test_whoever_keeps_a_lease_with_curl_holds_no_more_than_a_share_of_the
     assert len(refused) == too_many
     assert {(reply.json()["code"], reply.headers["retry-after"]) for reply in refused} == {("rate_limited", "1")}
     assert {reply.status_code for reply in replies} == {200, 429}
-    assert len(scripted.asked_for("/token")) == 1
+    assert len(scripted.asked_for("/token")) in renewals(began)

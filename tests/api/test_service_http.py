@@ -164,6 +164,18 @@ async def test_a_service_that_pauses_is_left(server: Server, beginning: bytes) -
             await get(server.url)
 
 
+async def test_who_finds_no_connection_free_is_not_told_of_a_slow_service(server: Server) -> None:
+    server.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha"]
+    async with open_service_http(allow_loopback=True, connections_per_host=1) as http:
+        held = await http.open(ServiceRequest("GET", server.url))
+        try:
+            with pytest.raises(ProviderUnavailableError, match="Too many calls of the service are under way here"):
+                await http.open(ServiceRequest("GET", server.url))
+        finally:
+            await held.close()
+    assert len(server.heads) == 1
+
+
 async def test_messages_do_not_hold_the_url(server: Server) -> None:
     server.answers = [b"nonsense\r\n\r\n"]
     async with opened() as get:

@@ -23,7 +23,7 @@ async def asked_slowly(scripted: ScriptedService) -> AsyncIterator[None]:
     """Have the service answer late; the block is over when it has been asked."""
     scripted.scripts["/token"] = lambda _: Answer.json(TOKENS, delay=1.5)
     yield
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not scripted.asked_for("/token"):  # noqa: ASYNC110 - another thread's
             await asyncio.sleep(0.02)
 

@@ -266,8 +266,9 @@ async def test_cors_with_credentials_is_for_the_configured_origins_only(stranger
 
 async def logged(system: LocalSystem, request_id: str) -> list[dict[str, Any]]:
     """The log's lines about one request; they are written once its answer is on the way."""
-    for _ in range(100):
-        lines = [json.loads(line) for line in (system.log_dir / "api.log").read_text().splitlines()]
+    for _ in range(1200):
+        whole_lines, _, _ = (system.log_dir / "api.log").read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole_lines.splitlines()]
         found = [line for line in lines if line.get("request_id") == request_id]
         if found:
             return found

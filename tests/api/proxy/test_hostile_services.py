@@ -15,7 +15,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 UNAVAILABLE = (502, "provider_unavailable")
-SOON = 5.0
+SOON = 30.0
 """Seconds; the proxy's own patience is a minute."""
 
 

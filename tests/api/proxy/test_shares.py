@@ -14,7 +14,7 @@ async def test_slow_calls_of_one_user_hold_up_nobody_else(
     slow = await connect(ada, "echo_header")
     calls = [asyncio.create_task(slow.get("/slow")) for _ in range(CALLS + 15)]
     try:
-        for _ in range(200):
+        for _ in range(600):
             if len(echo.got) >= CALLS:
                 break
             await asyncio.sleep(0.05)
