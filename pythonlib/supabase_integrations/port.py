@@ -300,7 +300,7 @@ class ProviderHttp(Protocol):
         """Send it once, without following redirects, and return the reply whatever its status.
 
         Raises ProviderUnavailableError when no reply came (DNS, connection, TLS, timeout, too large a body) or the
-        address is not one that may be called.
+        address is not one that may be called, and RateLimitedError when this process had no connection free for it.
         """
         ...
 

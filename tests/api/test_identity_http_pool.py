@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from supabase_integrations.adapters.http_failures import ReplyTooLargeError
 from supabase_integrations.adapters.http_pool import HttpLimits, open_http_pool
 
-UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SHORT = HttpLimits(connect_timeout=timedelta(seconds=1), total_timeout=timedelta(seconds=1), max_reply_bytes=100_000)
 """For servers that are given up."""
@@ -244,7 +245,27 @@ async def test_a_full_pool_refuses_instead_of_queueing_for_ever() -> None:
         outcomes = await asyncio.gather(http.get(wire.url), http.get(wire.url), return_exceptions=True)
 
     assert len(wire.heads) == 1
-    assert [type(outcome) for outcome in outcomes] == [httpx.ReadTimeout, httpx.ConnectTimeout]
+    assert [type(outcome) for outcome in outcomes] == [httpx.ReadTimeout, httpx.PoolTimeout]
+
+
+class SilentResolver(AbstractResolver):
+    """Never finds a name."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_server_that_is_not_reached_is_not_taken_for_a_full_pool() -> None:
+    limits = HttpLimits(max_connections=1, connect_timeout=timedelta(seconds=1), total_timeout=timedelta(seconds=60))
+    async with open_http_pool(limits, resolver=SilentResolver()) as http:
+        with pytest.raises(httpx.ConnectTimeout):
+            await http.get("http://name.invalid/")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

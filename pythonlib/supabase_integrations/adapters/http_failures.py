@@ -1,15 +1,17 @@
 """What a failed HTTP exchange means: aiohttp's errors as httpx's.
 
-After `ConnectError`, `ConnectTimeout` and `UnsupportedProtocol` the request certainly did not reach the server; after
-all others it may have been executed. httpx-aiohttp's own table calls a refused connection and a server that hangs up
-half-way both `ConnectTimeout`, lets some of aiohttp's errors through, and keeps messages that hold the whole URL, with
-the secrets in its query.
+After `ConnectError`, `ConnectTimeout`, `PoolTimeout` and `UnsupportedProtocol` the request certainly did not reach the
+server; after all others it may have been executed. httpx-aiohttp's own table calls a refused connection and a server
+that hangs up half-way both `ConnectTimeout`, lets some of aiohttp's errors through, and keeps messages that hold the
+whole URL, with the secrets in its query.
 """
 
 from collections.abc import Mapping
 
 import aiohttp
 import httpx
+
+from .http_connector import NoFreeConnectionError
 
 
 class ReplyTooLargeError(httpx.TransportError):
@@ -18,6 +20,7 @@ class ReplyTooLargeError(httpx.TransportError):
 
 # The first that fits: aiohttp's more special errors stand before the classes they belong to.
 _MEANINGS: Mapping[type[Exception], tuple[type[httpx.TransportError], str]] = {
+    NoFreeConnectionError: (httpx.PoolTimeout, "No connection to {host} was free in time."),
     aiohttp.ConnectionTimeoutError: (httpx.ConnectTimeout, "No connection to {host} in time."),
     aiohttp.ClientConnectorDNSError: (httpx.ConnectError, "The name {host} could not be resolved."),
     aiohttp.ClientSSLError: (httpx.ConnectError, "No TLS connection to {host}: certificate or protocol refused."),

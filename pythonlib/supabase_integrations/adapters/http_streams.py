@@ -16,7 +16,8 @@ from yarl import URL
 from ..core.errors import ProviderUnavailableError
 from ..port_service_http import HeaderPairs, RequestBody, ServiceRequest
 from .egress_sockets import guarded_sockets
-from .http_connector import CleanConnector
+from .http_connector import CleanConnector, NoFreeConnectionError
+from .http_heads import BoundedHeads
 
 CONNECT_SECONDS: Final = 5.0
 """Resolving, connecting and TLS, each."""
@@ -141,6 +142,7 @@ async def open_service_http(
         read_bufsize=_BUFFER_BYTES,
         max_field_size=_HEADER_BYTES,
         middlewares=(_send_once,),
+        response_class=BoundedHeads,
     ) as session:
         yield StreamingServiceHttp(session, idle_seconds)
 
@@ -164,6 +166,8 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 
 def _unavailable(error: BaseException) -> ProviderUnavailableError:
     """Messages of aiohttp hold whole URLs; of this one it is left to say why."""
+    if isinstance(error, NoFreeConnectionError):
+        return ProviderUnavailableError("Too many calls of the service are under way here. Try again later.")
     if isinstance(error, TimeoutError):
         return ProviderUnavailableError("The service did not answer in time.")
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):

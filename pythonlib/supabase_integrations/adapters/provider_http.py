@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from ..core.errors import ProviderUnavailableError
+from ..core.errors import ProviderUnavailableError, RateLimitedError
 from ..core.http_messages import HttpReply, HttpRequest
 from .egress_sockets import guarded_sockets
 from .http_pool import HttpLimits, open_http_pool
@@ -27,11 +27,16 @@ class PooledProviderHttp:
         self._http = http
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Send it once, whatever comes back; redirects are replies like others. Raises ProviderUnavailableError."""
+        """Send it once, whatever comes back; redirects are replies like others.
+
+        Raises ProviderUnavailableError, and RateLimitedError where no connection became free in time.
+        """
         try:
             reply = await self._http.request(
                 request.method, request.url, headers=request.headers, content=request.body or None
             )
+        except httpx.PoolTimeout:
+            raise RateLimitedError(_LIMITS.connect_timeout) from None
         except (httpx.TransportError, httpx.InvalidURL, ValueError):
             # ValueError: host names that IDNA cannot encode.
             raise ProviderUnavailableError from None

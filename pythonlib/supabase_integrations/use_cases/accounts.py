@@ -32,7 +32,7 @@ class Accounts:
         """The account; `reply_fields` is the token endpoint's whole reply. One without id where nothing tells it.
 
         The tenant is part of an account's id: two tenants may both have an account number 1.
-        Raises AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError.
+        Raises AccountUnknownError, CredentialsRejectedError, ProviderUnavailableError, RateLimitedError.
         """
         rule = service.account_id_from
         if rule is None or rule.source is AccountSource.TENANT:

@@ -177,8 +177,8 @@ class OAuthManager:
     ) -> TokenReply:
         """Trade a code for tokens, in one attempt.
 
-        Raises InvalidGrantError, InvalidClientError, TokenEndpointError, MalformedTokenResponseError and
-        ProviderUnavailableError.
+        Raises InvalidGrantError, InvalidClientError, TokenEndpointError, MalformedTokenResponseError,
+        ProviderUnavailableError and RateLimitedError.
         """
         request = code_exchange_request(
             service,

@@ -73,7 +73,8 @@ class Refresher:
         An expired token is never returned; one that still holds is, where its renewal before the end fails. Raises
         IntegrationNotFoundError, IntegrationPausedError, ReauthorizationRequiredError, NotRefreshableError (where
         requested), ServiceNotConfiguredError, InvalidClientError, ProviderUnavailableError (with the wait that is
-        left), IntegrationBusyError, JournalUnavailableError, StoreUnavailableError and DecryptionError.
+        left), RateLimitedError (no connection to the service was free), IntegrationBusyError, JournalUnavailableError,
+        StoreUnavailableError and DecryptionError.
         """
         opened = self._open(await store.get_sealed(integration_id))
         decision = decide(opened.payload.credentials, opened.service, self._clock.now(), requested=requested)

@@ -23,6 +23,7 @@ from ..core.errors import (
     MalformedTokenResponseError,
     NotRefreshableError,
     ProviderUnavailableError,
+    RateLimitedError,
     ReauthorizationRequiredError,
     ServiceNotConfiguredError,
     StoreUnavailableError,
@@ -84,9 +85,9 @@ class Renewal:
         """The row with new credentials; or what went wrong, recorded, and the lease ended.
 
         Raises what a token endpoint's reply may mean, ReauthorizationRequiredError, JournalUnavailableError,
-        UnknownKeyError (the journal has a reply that no key here opens, and nobody is asked), IntegrationBusyError and
-        StoreUnavailableError. After the last two the lease stands until it ends by itself: the journal may have what
-        nobody else has.
+        RateLimitedError (no connection to the service was free), UnknownKeyError (the journal has a reply that no key
+        here opens, and nobody is asked), IntegrationBusyError and StoreUnavailableError. After the last two the lease
+        stands until it ends by itself: the journal may have what nobody else has.
         """
         row, started_at = leased.integration, self._clock.now()
         try:
@@ -100,6 +101,11 @@ class Renewal:
             self._log.failed(row, failure, error, seconds=self._since(started_at))
             if isinstance(error, InvalidGrantError):
                 raise ReauthorizationRequiredError from None
+            raise
+        except RateLimitedError as error:
+            # This process had no connection free, and the service was told nothing: that is no failure of either.
+            await store.release_lease(row.id, owner)
+            self._log.skipped(row, error.code)
             raise
         except IntegrationError as error:
             wait = FIRST_WAIT if isinstance(error, JournalUnavailableError) else OPERATOR_WAIT

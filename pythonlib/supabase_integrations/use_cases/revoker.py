@@ -82,7 +82,7 @@ class Revoker:
         """End the tokens at the service, and leave the row `revoked` and without credentials.
 
         Where the service refuses or is away the credentials stay, so that it can be tried again. Raises
-        IntegrationNotFoundError, IntegrationBusyError, ProviderUnavailableError, InvalidClientError,
+        IntegrationNotFoundError, IntegrationBusyError, ProviderUnavailableError, RateLimitedError, InvalidClientError,
         RevocationRefusedError, IntegrationPausedError (an expired token of a paused connection would have to be renewed
         first), UnknownServiceError, ServiceNotConfiguredError, StoreUnavailableError, JournalUnavailableError and
         DecryptionError.

@@ -14,6 +14,7 @@ from supabase_integrations.core.errors import (
     InvalidClientError,
     JournalUnavailableError,
     ProviderUnavailableError,
+    RateLimitedError,
     ReauthorizationRequiredError,
     StoreUnavailableError,
     UnauthenticatedError,
@@ -114,6 +115,34 @@ async def test_a_token_that_still_holds_is_served_when_its_renewal_fails(world: 
     world.clock.moment += timedelta(minutes=5)
     with pytest.raises((ProviderUnavailableError, InvalidClientError)):
         await user.get_integration_credentials(row.id)
+
+
+@pytest.mark.parametrize("failures", [0, 2])
+async def test_a_wait_for_our_own_connections_is_no_failure_of_the_service(world: World, failures: int) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    user = world.user(caller)
+    for _ in range(failures):
+        world.service.answers[TOKEN_URL] = lambda _: json_reply({}, 500)
+        with pytest.raises(ProviderUnavailableError):
+            await user.refresh_token(row.id)
+        world.clock.moment += HOUR
+    before = await after(world, caller, row)
+
+    def none_is_free(_: HttpRequest) -> HttpReply:
+        raise RateLimitedError(timedelta(seconds=5))
+
+    world.service.answers[TOKEN_URL] = none_is_free
+    for _ in range(2):
+        with pytest.raises(RateLimitedError):
+            await user.refresh_token(row.id)
+    now = await after(world, caller, row)
+    assert now.refresh_failures == failures
+    assert now.refresh_lease_owner is None
+    assert now == replace(before, updated_at=now.updated_at)
+    assert world.log.lines[-1] == f"skipped {row.id} rate_limited"
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(SECOND)
+    assert (await user.refresh_token(row.id)).refresh_failures == 0
 
 
 async def test_a_reply_is_kept_before_it_is_written_and_forgotten_after(world: World) -> None:
