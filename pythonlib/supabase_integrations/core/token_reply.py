@@ -67,7 +67,7 @@ def parse_token_reply(
     credentials = OAuthCredentials(
         access_token=access_token,
         issued_at=now,
-        token_type=_token_type(fields.get("token_type")),
+        token_type=_token_type(fields.get("token_type"), may_be_unusable=refresh_token is not None),
         refresh_token=refresh_token,
         expires_at=now + lifetime if lifetime else None,
         refresh_token_expires_at=now + refresh_lifetime if refresh_lifetime else None,
@@ -145,12 +145,15 @@ def _is_printable(token: str) -> bool:
     return token.isascii() and token.isprintable()
 
 
-def _token_type(value: object) -> str:
+def _token_type(value: object, *, may_be_unusable: bool) -> str:
+    """One that is unusable counts as absent where a lifetime would."""
     if value is None or value == "":
         return "Bearer"
-    if not isinstance(value, str) or not _ERROR_CODE.fullmatch(value):
-        raise MalformedTokenResponseError("The token endpoint's reply has no usable token_type.")
-    return value
+    if isinstance(value, str) and _ERROR_CODE.fullmatch(value):
+        return value
+    if may_be_unusable:
+        return "Bearer"
+    raise MalformedTokenResponseError("The token endpoint's reply has no usable token_type.")
 
 
 def _lifetime(value: object, *, may_be_unusable: bool) -> timedelta | None:

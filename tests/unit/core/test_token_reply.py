@@ -100,6 +100,13 @@ def test_a_refresh_token_is_not_lost_for_a_lifetime_that_is_none(value: object) 
     assert tokens.refresh_token_expires_at is None
 
 
+@pytest.mark.parametrize("value", [7, True, [], {}, "a b", "a\r\nb", "urn:ietf:params:oauth:token-type:jwt"])
+def test_a_token_type_that_is_none_is_refused_unless_a_refresh_token_would_be_lost(value: object) -> None:
+    with pytest.raises(MalformedTokenResponseError):
+        parse(reply(access_token="a", token_type=value))
+    assert parse(reply(access_token="a", refresh_token="r", token_type=value)).token_type == "Bearer"
+
+
 def test_an_empty_field_is_an_absent_one() -> None:
     tokens = parse(reply(access_token="a", refresh_token="", token_type="", expires_in="", scope=""))
     assert tokens == parse(reply(access_token="a"))
