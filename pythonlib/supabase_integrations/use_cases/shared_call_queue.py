@@ -125,11 +125,12 @@ class SharedCallQueue(CallQueue):
             return
         self._is_alone = False
         self._drop_late(now)
-        self._refuse_expired(now)
+        self._refuse_hopeless(now)
         while self._waiters and self._held and max(self._free_at(now, self._granted), self._held[0].start) <= now:
             waiter = self._let_go()
             if waiter is not None:
                 self._used[waiter] = self._held.popleft()
+        self._refuse_expired(now)
         self._give_back(len(self._held) - len(self._waiters))
         self._ask(now)
         self._wake(now, self._next_moment(now))
@@ -144,8 +145,8 @@ class SharedCallQueue(CallQueue):
         super()._line_up(waiter)
         self._first_deadline = min(self._first_deadline, waiter.deadline)
 
-    def _refuse_expired(self, now: float) -> None:
-        """Tell those whose reservation comes after their deadline, or whose deadline has come without one."""
+    def _refuse_hopeless(self, now: float) -> None:
+        """Tell those whose reservation comes after their deadline."""
         place = 0
         while place < min(len(self._held), len(self._waiters)):
             waiter, slot = self._waiters[place], self._held[place]
@@ -153,13 +154,15 @@ class SharedCallQueue(CallQueue):
                 self._refuse(self._waiters.pop(place), slot.start - now)
             else:
                 place += 1
+
+    def _refuse_expired(self, now: float) -> None:
+        """Tell those whose deadline has come. A reservation helps none of them that somebody in front holds up."""
         if now >= self._first_deadline + ANSWER_TIME:
             self._keep_only(lambda waiter: now < waiter.deadline + ANSWER_TIME, self._free_at(now, 0) - now)
             self._first_deadline = min((waiter.deadline for waiter in self._waiters), default=inf)
 
-    def _keep_only(self, may_stay: Callable[[Waiter], bool], wait: float) -> None:
-        """Of those without a reservation, refuse who may not stay."""
-        first = len(self._held)
+    def _keep_only(self, may_stay: Callable[[Waiter], bool], wait: float, *, first: int = 0) -> None:
+        """From a place in line on, refuse who may not stay."""
         kept = self._waiters[:first]
         for waiter in self._waiters[first:]:
             if may_stay(waiter):
@@ -206,7 +209,8 @@ class SharedCallQueue(CallQueue):
             self._held.append(slot)
         if reserved.refused is not None:
             at = now + reserved.refused
-            self._keep_only(lambda waiter: at <= waiter.deadline, reserved.refused)
+            # Of those without a reservation.
+            self._keep_only(lambda waiter: at <= waiter.deadline, reserved.refused, first=len(self._held))
 
     def _next_moment(self, now: float) -> float:
         if not self._waiters:

@@ -17,7 +17,7 @@ from supabase_integrations.core.start_log import MARGIN
 from supabase_integrations.port_rate_limits import Reservation, Reserved
 from supabase_integrations.use_cases.call_queue import Waiter
 from supabase_integrations.use_cases.rate_limiter import RateLimiter
-from supabase_integrations.use_cases.shared_call_queue import BATCH
+from supabase_integrations.use_cases.shared_call_queue import ANSWER_TIME, BATCH
 from tests.unit.virtual_time import clock, run
 
 
@@ -354,6 +354,40 @@ def test_a_store_without_an_answer_in_time_refuses_who_may_not_wait() -> None:
         with pytest.raises(RateLimitedError):
             await limiter.acquire("crm")
         assert clock() - began == pytest.approx(1.5)
+        await limiter.aclose()
+
+    run(main())
+
+
+def test_who_may_not_wait_for_somebody_in_front_is_refused_in_time() -> None:
+    """The reservation in front was slow to come, so that it is for later than the one behind it."""
+
+    @dataclass
+    class OutOfOrder(FakeStore):
+        waits: list[float] = field(default_factory=lambda: [3.0, 0.99])
+
+        async def reserve(self, key: str, limit: RateLimit, *, count: int, slack: float, longest: float) -> Reserved:
+            return Reserved((Reservation(self.waits.pop(0), "1"),))
+
+        async def give_back(self, key: str, tokens: Sequence[str]) -> None:
+            assert tokens == ["1"]
+
+    async def main() -> None:
+        limiter = RateLimiter([], OutOfOrder(Random(1)), clock=ticking(1_000))
+        limiter.set_config("crm", max_requests=2, window=1.0, timeout=0.5)
+
+        async def fn() -> None:
+            pass
+
+        in_front = asyncio.create_task(limiter.throttle("crm", fn, max_wait=None))
+        await asyncio.sleep(0)
+        began = clock()
+        async with asyncio.timeout(60):
+            with pytest.raises(RateLimitedError):
+                await limiter.acquire("crm")
+            assert clock() - began == pytest.approx(0.5 + ANSWER_TIME)
+            await in_front
+        assert clock() - began == pytest.approx(3.0)
         await limiter.aclose()
 
     run(main())
