@@ -103,6 +103,12 @@ async def endless(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+async def hinting(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_two_requests_travel_over_one_pool_and_leave_no_cookie(host: str) -> None:
     # By name too, because aiohttp's own cookie jar keeps nothing of hosts that are written as numbers.
@@ -208,13 +214,17 @@ async def test_a_request_that_may_have_been_executed_is_sent_once_and_not_called
         (replying(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n", *[b"x"] * 99, pause=0.05), httpx.ReadTimeout),
         (replying(b"HTTP/1.1 200 OK\r\n", *[b"x: y\r\n"] * 99, pause=0.05), httpx.ReadTimeout),
         (endless, ReplyTooLargeError),
+        (hinting, httpx.RemoteProtocolError),
         (replying(b"HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n"), ReplyTooLargeError),
         (
             replying(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nok"),
             httpx.RemoteProtocolError,
         ),
     ],
-    ids=["cut", "reset", "cut chunk", "dripping body", "dripping head", "endless", "announced too large", "compressed"],
+    ids=[
+        *("cut", "reset", "cut chunk", "dripping body", "dripping head", "endless", "endless hints"),
+        *("announced too large", "compressed"),
+    ],
 )
 async def test_a_reply_that_does_not_arrive_whole_plain_small_and_in_time_is_an_error(
     behave: Behaviour, expected: type[httpx.TransportError]

@@ -184,3 +184,23 @@ async def test_messages_do_not_hold_the_url(server: Server) -> None:
                 await get(url)
             assert "canary" not in f"{caught.value!r}{caught.value.__cause__!r}"
             assert caught.value.__suppress_context__
+
+
+async def test_informational_answers_without_end_are_cut(server: Server) -> None:
+    """As an endless head is, and not for taking too long: aiohttp would read them for as long as they come."""
+    server.answers = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1_000_000]
+    async with opened() as get:
+        with pytest.raises(ProviderUnavailableError, match="could not be reached"):
+            await get(server.url)
+
+
+@pytest.mark.parametrize("size", [0, 5_000_000])
+async def test_some_of_them_are_passed_over(server: Server, size: int) -> None:
+    """However large the answer is that comes with them, and the one after it on the same connection."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 5_000
+    server.answers = [hints + b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size]
+    async with opened() as get:
+        for _ in range(3):
+            status, body = await get(server.url)
+            assert (status, len(body)) == (200, size)
+    assert server.connections == 1

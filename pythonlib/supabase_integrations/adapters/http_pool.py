@@ -25,6 +25,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from .http_connector import CleanConnector
 from .http_failures import translated
+from .http_heads import BoundedHeads
 from .http_transport import BoundedTransport
 
 
@@ -123,7 +124,11 @@ def _aiohttp_transport(
         socket_factory=socket_factory,
     )
     session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(_send_once,), trust_env=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(_send_once,),
+        response_class=BoundedHeads,
+        trust_env=False,
     )
     return AiohttpTransport(verify=context, trust_env=False, client=session)
 
