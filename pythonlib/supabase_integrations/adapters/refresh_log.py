@@ -70,6 +70,7 @@ class RefreshLogger:
             seconds=round(seconds, 3),
         )
         if failure.status is IntegrationStatus.ERROR:
+            # At the first connection: where users are few, waiting for others to be refused would tell nobody.
             advice = _CHECK_CLIENT if failure.error_code == InvalidClientError.code else _COMPARE_SERVICE
             self._raise_alarm("service.refuses_this_server", row.service_name, failure.error_code, advice)
 
