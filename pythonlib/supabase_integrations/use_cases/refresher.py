@@ -7,7 +7,7 @@ that gives up does not end it, for its reply may bring a token that exists nowhe
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 from uuid import UUID, uuid4
@@ -158,26 +158,30 @@ class Refresher:
         self, store: CredentialStore, opened: OpenIntegration, decision: RefreshDecision
     ) -> OpenIntegration:
         """Get the lease and renew, or wait for what its holder writes."""
-        before, seen = opened, opened.integration
+        before, integration_id = opened, opened.integration.id
         for pause in (*pauses(), None):
             self._check_backoff(opened.integration, decision.reason)
             owner = uuid4()
             try:
-                sealed = await store.take_lease(seen.id, owner)
+                sealed = await store.take_lease(integration_id, owner)
             except IntegrationBusyError:
                 if pause is None or decision.reason is RefreshReason.EXPIRES_SOON:
                     raise
                 await self._clock.sleep(pause)
-                opened = self._open(await store.get_sealed(seen.id))
+                opened = self._open(await store.get_sealed(integration_id))
                 if self._replaces(before, opened):
                     return opened
                 continue
             except StoreUnavailableError:
                 # It may have been given and only the answer lost; others would wait for its end.
                 with suppress(IntegrationError):
-                    await store.release_lease(seen.id, owner)
+                    await store.release_lease(integration_id, owner)
                 raise
-            return await self._renew_leased(store, sealed, owner, before, opened.integration, decision)
+            leased_at = self._clock.now()
+            opened = await self._renew_leased(store, sealed, owner, before, opened.integration, decision)
+            if not self._was_kept_too_long(opened, leased_at):
+                return opened
+            before = opened
         raise IntegrationBusyError
 
     async def _renew_leased(
@@ -247,6 +251,15 @@ class Refresher:
         """
         old, new = before.payload.credentials, after.payload.credentials
         return new != old and (not isinstance(new, OAuthCredentials) or new.expires_at is None or self._holds(after))
+
+    def _was_kept_too_long(self, opened: OpenIntegration, leased_at: datetime) -> bool:
+        """Whether what was stored came from a journal, and had ended there. A token that has just come is not asked for
+        again, however soon it ends.
+        """
+        credentials = opened.payload.credentials
+        if not isinstance(credentials, OAuthCredentials) or credentials.expires_at is None:
+            return False
+        return credentials.issued_at < leased_at and not self._holds(opened)
 
     def _holds(self, opened: OpenIntegration) -> bool:
         credentials = opened.payload.credentials

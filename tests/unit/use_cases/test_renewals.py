@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -180,6 +181,42 @@ async def test_what_an_outage_kept_from_the_database_is_stored_by_the_next_holde
     assert found.payload.credentials.access_token.get_secret_value() == "canary-access-2"
     assert spent(world) == ["canary-refresh-1"]
     assert world.journal.kept == {}
+
+
+async def test_a_kept_reply_that_has_ended_is_stored_and_renewed_then(world: World) -> None:
+    """Nobody came for it until its access token had ended, as where no worker runs and its user was away."""
+    caller = world.caller()
+    row = await connected(world, caller)
+    break_database(world)
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    world.database.outages = 0
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(THIRD)
+    world.clock.moment += timedelta(days=1)
+    credentials = await world.user(caller).get_integration_credentials(row.id)
+    assert isinstance(credentials, OAuthCredentials)
+    assert credentials.access_token.get_secret_value() == "canary-access-3"
+    assert spent(world) == ["canary-refresh-1", "canary-refresh-2"]
+    now = await after(world, caller, row)
+    assert (now.credential_version, now.refresh_lease_owner) == (3, None)
+    assert world.journal.kept == {}
+
+
+async def test_a_token_that_ends_at_once_is_not_asked_for_again_by_itself(world: World) -> None:
+    caller = world.caller()
+    row = await connected(world, caller)
+    world.clock.moment += HOUR
+
+    world.service.answers[TOKEN_URL] = lambda _: json_reply(token_reply(expires_in=1))
+    store = world.database.as_user(caller)
+
+    async def slowly(*arguments: Any, **more: Any) -> Integration:
+        world.clock.moment += timedelta(seconds=5)
+        return await FakeStore.replace_credentials(store, *arguments, **more)
+
+    store.replace_credentials = slowly  # type: ignore[method-assign]
+    await world.refresher.fresh(store, row.id)
+    assert len(spent(world)) == 1
 
 
 async def test_a_lease_whose_answer_was_lost_is_given_back(world: World) -> None:
