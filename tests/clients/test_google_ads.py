@@ -189,7 +189,7 @@ async def test_a_quota_that_is_back_soon_is_waited_for(office: Office, fake: Fak
     began = monotonic()
     async with office.client("google_ads") as api:
         assert [record async for record in GoogleAds(api).search(CUSTOMER, QUERY)] == [row(1)]
-    assert 1.5 <= monotonic() - began < 5
+    assert 1.5 <= monotonic() - began < 20
     assert len(fake.asked) == 2
 
 
@@ -200,7 +200,7 @@ async def test_a_stream_waits_for_its_quota_too(office: Office, fake: FakeServic
     began = monotonic()
     async with office.client("google_ads") as api:
         assert [record async for record in GoogleAds(api).search_stream(CUSTOMER, QUERY)] == [row(1)]
-    assert 1.0 <= monotonic() - began < 5
+    assert 1.0 <= monotonic() - began < 20
 
 
 async def test_a_spent_day_is_told_at_once_and_nobody_asks_again(office: Office, fake: FakeService) -> None:

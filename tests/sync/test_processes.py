@@ -102,7 +102,7 @@ async def test_a_stopped_worker_gives_its_sync_back_at_once(
 
         worker.signal()
 
-        assert await worker.ended(20) == 0
+        assert await worker.ended(50) == 0
     cursor = await syncing.cursor(ref)
     assert (cursor["lease_owner"], cursor["failures"]) == (None, 0)
     assert int(cursor["cursor"]) <= len(await syncing.records(ref)) <= 2500
@@ -244,7 +244,7 @@ async def test_the_command_says_that_it_waits_for_the_database(syncing: Syncing,
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             first, second = [(await process.stdout.readline()).decode() for _ in range(2)]
     finally:
         process.send_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 """Copying contacts into synced_records: what is stored, what is removed, and what interrupts it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,7 @@ async def test_everything_is_stored_once_as_the_service_gave_it(
     )
     assert cursor["complete_until"] == cursor["synced_until"]
     (row,) = await syncing.execute("select last_sync_at from public.integrations where id = %s", ref.integration.id)
-    assert datetime.now(UTC) - row["last_sync_at"] < timedelta(seconds=10)
+    assert datetime.now(UTC) - row["last_sync_at"] < timedelta(minutes=5)
 
 
 async def test_a_second_run_changes_what_changed_and_removes_what_is_gone(
@@ -177,12 +178,12 @@ async def test_a_token_that_ends_on_the_way_is_renewed(
     def issue(_: Asked) -> Answer:
         token = f"{canaries.ACCESS_TOKEN}-{len(issued)}"
         issued[token] = time.monotonic()
-        return Answer.json({"access_token": token, "refresh_token": "r", "token_type": "Bearer", "expires_in": 2})
+        return Answer.json({"access_token": token, "refresh_token": "r", "token_type": "Bearer", "expires_in": 4})
 
     def refuse_what_has_ended(asked: Asked) -> Answer | None:
-        time.sleep(0.1)
         age = time.monotonic() - issued[asked.headers["authorization"].removeprefix("Bearer ")]
-        return Answer(401) if age > 2 else None
+        time.sleep(0.2)
+        return Answer(401) if age > 4 else None
 
     service.scripts["/token"] = issue
     book.before = refuse_what_has_ended
@@ -193,8 +194,21 @@ async def test_a_token_that_ends_on_the_way_is_renewed(
 
 async def test_only_one_syncs_a_resource_at_a_time(syncing: Syncing, door: Door, book: ContactBook) -> None:
     (ref,) = await syncing.connect()
-    book.before = lambda _: Answer.json({"contacts": [], "next_cursor": None}, delay=0.5)
-    outcomes = await asyncio.gather(*(door.sync(ref) for _ in range(3)), return_exceptions=True)
+    others_have_been_refused = threading.Event()
+
+    def answer_then(_: Asked) -> Answer:
+        others_have_been_refused.wait(60)
+        return Answer.json({"contacts": [], "next_cursor": None})
+
+    book.before = answer_then
+    attempts = [asyncio.create_task(door.sync(ref)) for _ in range(3)]
+    try:
+        left = set(attempts)
+        while len(left) > 1:
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        others_have_been_refused.set()
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["SyncBusyError", "SyncBusyError", "SyncOutcome"]
 
 

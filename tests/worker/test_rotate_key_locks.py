@@ -40,9 +40,12 @@ async def test_a_rotation_that_is_ended_there_leaves_no_lease(rotating: Rotating
     assert (row["key_id"], row["refresh_lease_owner"]) == (NEW_ID, None)
 
 
-async def test_a_leased_row_that_is_locked_for_a_moment_is_written_after_all(rotating: Rotating) -> None:
+async def test_a_leased_row_that_is_locked_for_a_moment_is_written_after_all(
+    rotating: Rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another rotation, or a worker that claims, locks it to see that it is not free. Skipped for good, it would be
     held for a minute and a half."""
+    monkeypatch.setattr(key_rotation_store, "_WRITE_PAUSES", (0.5,) * 200)
     (ref,) = await rotating.connect(1)
     url = rotating.world.cluster.url(rotating.world.database)
     async with (

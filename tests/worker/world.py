@@ -84,7 +84,7 @@ class World:
         found = await self.fate.read(refs, self.catalogue)
         return [found[ref] for ref in refs if ref in found]
 
-    async def until_quiet(self, seconds: float = 2.5) -> None:
+    async def until_quiet(self, seconds: float = 5.0) -> None:
         """Wait until no worker has asked the database anything for so long: the looks at its start are over."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
@@ -160,7 +160,8 @@ class WorkerProcess:
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """What it logged, perhaps of one event only."""
-        said = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole_lines, _, _ = self.log.read_text().rpartition("\n")
+        said = [json.loads(line) for line in whole_lines.splitlines() if line.startswith("{")]
         return [line for line in said if event in (None, line.get("event"))]
 
     async def until_logged(self, event: str, count: int = 1) -> list[dict[str, Any]]:
