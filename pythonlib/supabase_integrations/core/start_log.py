@@ -6,6 +6,8 @@ clock that does not go back.
 """
 
 from array import array
+from bisect import bisect_right
+from math import inf
 from typing import Final, Protocol
 
 from .rate_limits import RateLimit
@@ -62,13 +64,17 @@ class StartLog:
     The oldest of them alone decides whether one more fits, so that starting costs the same however many are allowed.
     """
 
-    __slots__ = ("_oldest", "_requests", "_starts", "_window")
+    __slots__ = ("_forgotten", "_older", "_oldest", "_requests", "_starts", "_window")
 
     def __init__(self, requests: int, window: float) -> None:
         self._requests = requests
         self._window = window
         self._starts = array("d")
         self._oldest = 0
+        self._older = array("d")
+        """Those before them that a larger limit counted, for one that counts them again."""
+        self._forgotten = -inf
+        """No start that was forgotten under an earlier limit was later."""
 
     def has_room(self, now: float) -> bool:
         """Whether a start now keeps the limit."""
@@ -107,13 +113,17 @@ class StartLog:
         """The same starts under another limit.
 
         A ring that was full has forgotten starts which a longer window counts again: they are taken to have been as
-        late as they can have been.
+        late as they can have been, one window before the last.
         """
         kept = self._starts[self._oldest :] + self._starts[: self._oldest]
-        if window > self._window and len(kept) == self._requests < requests:
-            kept = array("d", [kept[0]]) * (requests - len(kept)) + kept
+        forgotten = self._forgotten
+        if len(kept) == self._requests:
+            forgotten = max(forgotten, min(kept[0], kept[-1] - self._window))
+            known = self._older + kept
+            later = known[bisect_right(known, forgotten) :]
+            kept = array("d", [forgotten]) * (requests - len(later)) + later
         log = StartLog(requests, window)
-        log._starts = kept[-requests:]
+        log._starts, log._older, log._forgotten = kept[-requests:], kept[:-requests], forgotten
         return log
 
 

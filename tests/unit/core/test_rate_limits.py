@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supabase_integrations.core.errors import InvalidValueError
@@ -46,31 +46,37 @@ def test_a_free_moment_is_the_one_a_list_of_all_starts_gives(
 
 
 @given(
-    old=st.integers(1, 6),
-    new=st.integers(1, 6),
-    windows=st.sampled_from([(10.0, 10.0), (10.0, 4.0), (4.0, 10.0)]),
-    gaps=st.lists(st.floats(0, 6), max_size=20),
-    further=st.lists(st.floats(0, 6), max_size=20),
+    phases=st.lists(
+        st.tuples(st.integers(1, 6), st.sampled_from([4.0, 7.0, 10.0]), st.lists(st.floats(0, 6), max_size=15)),
+        max_size=5,
+    ),
 )
-def test_no_window_holds_more_than_the_new_limit_after_a_change(
-    old: int, new: int, windows: tuple[float, float], gaps: list[float], further: list[float]
+@example(phases=[(3, 10.0, [0.0] * 3), (1, 10.0, []), (3, 10.0, [0.0])])
+@example(phases=[(3, 10.0, [0.0] * 3), (2, 7.0, [0.0]), (1, 4.0, [0.0] * 2), (4, 10.0, [0.0])])
+@example(phases=[(2, 4.0, [0.0] * 4), (4, 4.0, [0.0]), (4, 10.0, [0.0])])
+@example(phases=[(2, 4.0, [0.0] * 4), (2, 10.0, []), (4, 10.0, [0.0])])
+def test_no_window_holds_more_than_the_limit_however_often_it_is_changed(
+    phases: list[tuple[int, float, list[float]]],
 ) -> None:
-    """Also where the window grows, and the log has forgotten starts that count again."""
-    before, after = windows
-    log, now = StartLog(old, before), 0.0
+    """Also where a window grows, or a limit that was lowered is raised again: starts that were left out count again."""
+    log, now = StartLog(1, 10.0), 0.0
     starts: list[float] = []
-    for gap in gaps:
-        now = log.free_at(now + gap, 0)
-        log.record(now)
-        starts.append(now)
-    log, old_starts = log.resized(new, after), len(starts)
-    for gap in further:
-        now = log.free_at(now + gap, 0)
-        log.record(now)
-        starts.append(now)
-    for place in range(old_starts, len(starts)):
-        within = [start for start in starts[: place + 1] if start > starts[place] - after + 1e-9]
-        assert len(within) <= new
+    for requests, window, gaps in phases:
+        log = log.resized(requests, window)
+        for gap in gaps:
+            now = log.free_at(now + gap, 0)
+            log.record(now)
+            starts.append(now)
+            assert len([start for start in starts if start > now - window + 1e-9]) <= requests
+
+
+def test_a_limit_that_is_raised_again_lets_as_many_more_start_as_it_counts() -> None:
+    log = StartLog(3, 10.0)
+    for start in (0.0, 1.0, 2.0):
+        log.record(start)
+    log = log.resized(1, 10.0).resized(4, 10.0)
+    assert log.free_at(2.0, 0) == 2.0
+    assert log.free_at(2.0, 1) == 10.0
 
 
 def test_a_log_is_no_larger_than_its_limit() -> None:
