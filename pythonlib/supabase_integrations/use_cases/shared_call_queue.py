@@ -117,9 +117,10 @@ class SharedCallQueue(CallQueue):
     def _pump(self) -> None:
         now = self._now()
         if self._shared.is_away:
+            # Each time: an answer that was on its way when the store went away comes later.
+            self._held.clear()
             if not self._is_alone:
                 self._is_alone = True
-                self._held.clear()
                 self._refuse_late(now)
             super()._pump()
             return

@@ -16,7 +16,7 @@ from supabase_integrations.core.rate_limits import RateLimit
 from supabase_integrations.core.start_log import MARGIN
 from supabase_integrations.port_rate_limits import Reservation, Reserved
 from supabase_integrations.use_cases.call_queue import Waiter
-from supabase_integrations.use_cases.rate_limiter import RateLimiter
+from supabase_integrations.use_cases.rate_limiter import SWEEP_INTERVAL, RateLimiter
 from supabase_integrations.use_cases.shared_call_queue import ANSWER_TIME, BATCH
 from tests.unit.virtual_time import clock, run
 
@@ -290,6 +290,26 @@ def test_away_and_back_the_process_keeps_its_own_limit() -> None:
         assert len(starts) == 40
         assert all(later - first >= 1.0 for first, later in zip(starts, starts[3:], strict=False))
         assert max(starts) - min(starts) < 40 / 3 * 1.06 + 1
+        await limiter.aclose()
+
+    run(main())
+
+
+def test_a_key_whose_reservation_came_after_the_store_had_gone_is_forgotten_too() -> None:
+    """Another key has found that it is away, and nobody uses this one again."""
+
+    async def main() -> None:
+        store = FakeStore(Random(1), latency=0.4)
+        (limiter,) = processes(1, store, 2, 1.0, 30)
+        assert limiter._shared is not None
+        await limiter.acquire("crm")
+        waiting = asyncio.create_task(limiter.acquire("crm"))
+        await asyncio.sleep(0.001)
+        limiter._shared.went_away()
+        limiter.set_config("crm", timeout=30)
+        await waiting
+        await asyncio.sleep(3 * SWEEP_INTERVAL)
+        assert limiter.key_count == 0
         await limiter.aclose()
 
     run(main())
