@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from ..core.credentials import CredentialPayload, OAuthCredentials, from_json, to_json
 from ..core.credentials_place import credentials_place, tenant_in
 from ..core.encryption import Encryption
+from ..core.encryption_errors import DecryptionError, UnsealableValueError
 from ..core.errors import IntegrationBusyError, IntegrationError, StoreUnavailableError
 from ..core.lease import pauses
 from ..core.models import (
@@ -53,7 +54,11 @@ class CredentialVault:
         if sealed.envelope is None:
             return None
         tenant = tenant_of(row, service)
-        place = credentials_place(row.service_name, tenant, row.id, row.user_id, row.credential_version)
+        try:
+            place = credentials_place(row.service_name, tenant, row.id, row.user_id, row.credential_version)
+        except UnsealableValueError:
+            # The settings are the user's, and name a tenant longer than any: nothing was sealed for such a place.
+            raise DecryptionError from None
         return from_json(self._encryption.decrypt_object(sealed.envelope, place))
 
     async def replace(

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from supabase_integrations.core.credentials import ApiKeyCredentials, CredentialPayload, OAuthCredentials
-from supabase_integrations.core.encryption_errors import UnknownKeyError
+from supabase_integrations.core.encryption_errors import DecryptionError, UnknownKeyError
 from supabase_integrations.core.errors import (
     ForbiddenError,
     InvalidClientError,
@@ -511,6 +511,24 @@ async def test_a_claimed_row_that_does_not_open_is_looked_at_again_in_an_hour(wo
     assert (now.status, now.refresh_lease_owner) == (IntegrationStatus.ACTIVE, None)
     assert now.credential_version == row.credential_version
     assert world.log.lines == [f"skipped {row.id} unknown_encryption_key"]
+
+
+async def test_a_claimed_row_whose_settings_name_a_tenant_longer_than_any_does_not_open_either(world: World) -> None:
+    """Its owner writes that with curl; an error that nobody foresaw would be an alarm each time."""
+    caller = world.caller()
+    world.service.answers["https://a.tenants.example/me"] = lambda _: json_reply({"id": "77"})
+    row = await world.user(caller).create("tenanted", tokens(), service_type=None, config={"shop": "a.tenants.example"})
+    sealed = world.database.rows[caller.user_id, row.id]
+    edited = replace(sealed.integration, config={"shop": "a" * 5_000})
+    world.database.rows[caller.user_id, row.id] = replace(sealed, integration=edited)
+    world.clock.moment += HOUR
+    await world.refresher.refresh_claimed(*await claimed(world, caller, row))
+    now = await after(world, caller, row)
+    assert (now.next_refresh_at, now.refresh_lease_owner) == (world.clock.now() + HOUR, None)
+    assert world.log.lines == [f"skipped {row.id} decryption_failed"]
+    with pytest.raises(DecryptionError):
+        await world.user(caller).refresh_token(row.id)
+    assert world.service.asked("https://a.tenants.example/token") == []
 
 
 async def test_a_worker_without_a_services_client_says_so(world: World) -> None:
