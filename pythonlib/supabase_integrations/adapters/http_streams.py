@@ -20,7 +20,7 @@ from .http_connector import CleanConnector, NoFreeConnectionError
 from .http_heads import BoundedHeads
 
 CONNECT_SECONDS: Final = 5.0
-"""Resolving, connecting and TLS, each."""
+"""Connecting, with TLS. Twice as long with resolving the name and waiting for a free connection."""
 IDLE_SECONDS: Final = 60.0
 """From the end of a request to the end of its reply's head, between two pieces of a reply, and until the service has
 taken a piece of a body.
