@@ -61,7 +61,7 @@ async def turmoil(
     tmp_path: Path, database: Database, brief_demo: DemoClient, encryption: Encryption
 ) -> AsyncIterator[Turmoil]:
     """A hundred expired connections of as many users, and three workers on two machines that renew them."""
-    seed = int(os.environ.get("STORM_SEED") or Random().randrange(10**6))
+    seed = int(os.environ.get("STORM_SEED") or 1)
     print(f"STORM_SEED={seed}")
     users = [uuid4() for _ in range(CONNECTIONS)]
     grants = await brief_demo.grants([str(user) for user in users])

@@ -91,14 +91,24 @@ async def all_renewed(fate: Fate, users: list[UUID]) -> float:
 
 async def test_two_workers_beside_each_other_renew_each_row_once(fate: Fate, fleet: Fleet, proxy: TokenProxy) -> None:
     users = [uuid4() for _ in range(60)]
-    rows = await connected(fate, users, each=5)
+    rows = await connected(fate, users, each=5, due=False)
+    both_have_asked = asyncio.Event()
 
     async def after_a_moment(turn: Turn) -> None:
+        """Neither of them can renew everything while the other one has not looked yet."""
+        if {exchange.door for exchange in proxy.exchanges} == set(fleet.workers):
+            both_have_asked.set()
+        await asyncio.wait_for(both_have_asked.wait(), 20)
         await asyncio.sleep(0.1)
         await new_tokens(turn)
 
+    async def both_work() -> bool:
+        return fleet.logged("worker.started") == 2
+
     proxy.behaviour = after_a_moment
     await asyncio.gather(fleet.start(fleet.folder / "one"), fleet.start(fleet.folder / "two"))
+    await until(both_work, seconds=120, what="both workers to start")
+    await fate.database.execute(DUE_NOW, [users])
     await all_renewed(fate, users)
     assert {await worker.drain() for worker in fleet.living} == {0}
     assert sorted(exchange.spent for exchange in proxy.exchanges) == sorted(rows)
