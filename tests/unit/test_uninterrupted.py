@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from supabase_integrations.uninterrupted import uninterrupted
+from tests.unit.virtual_time import in_virtual_time
 
 
 class Work:
@@ -75,6 +76,7 @@ async def test_no_further_cancellation_ends_the_work() -> None:
     assert work.said == ["begun", "done"]
 
 
+@in_virtual_time
 async def test_of_two_time_limits_the_outer_one_is_told() -> None:
     work = Work()
     asyncio.get_running_loop().call_later(0.1, work.gate.set)
@@ -97,6 +99,7 @@ async def test_work_that_is_cancelled_itself_is_over() -> None:
         await caller
 
 
+@in_virtual_time
 async def test_a_timeout_counts_as_a_cancellation() -> None:
     work = Work()
     asyncio.get_running_loop().call_later(0.05, work.gate.set)

@@ -42,7 +42,7 @@ async def answered(port: int, text: str, drip: bytes = b"", every: float = 0.02)
 
     task = asyncio.create_task(dripping())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             got = b""
             try:
                 while chunk := await reader.read(65536):
@@ -119,7 +119,7 @@ async def test_a_body_may_take_its_time_while_the_request_before_it_is_answered(
         goes_on.set()
         await asyncio.sleep(0.5)
         writer.write(b"b")
-        got = await asyncio.wait_for(reader.readuntil(b'"ab"'), 5)
+        got = await asyncio.wait_for(reader.readuntil(b'"ab"'), 60)
         writer.close()
     assert b'"first"' in got
 

@@ -105,7 +105,7 @@ def test_what_a_killed_system_left_is_ended(state: StateDirectory) -> None:
 
         state.end_leftovers()
 
-        assert leftover.wait(5) != 0
+        assert leftover.wait(30) != 0
 
 
 def test_a_process_that_only_has_the_same_number_is_left_alone(state: StateDirectory) -> None:

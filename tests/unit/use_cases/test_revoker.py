@@ -211,7 +211,7 @@ async def test_a_service_that_does_not_answer_is_given_up(world: World, monkeypa
     row = await connected(world, caller)
     monkeypatch.setattr(world.service, "send", silent)
     with pytest.raises(ProviderUnavailableError, match="in time"):
-        await asyncio.wait_for(world.user(caller).revoke_token(row.id), 5)
+        await asyncio.wait_for(world.user(caller).revoke_token(row.id), 60)
     after, envelope = stored(world, row)
     assert (after.last_error_code, envelope is None, after.refresh_lease_owner) == (FAILED, False, None)
 
