@@ -1,9 +1,16 @@
 """What the worker tells its operator, as log lines."""
 
+from typing import Final
+
 from ..core.errors import IntegrationError
 from ..core.models import IntegrationRef
 from .refresh_counts import RefreshCounts
 from .structured_log import StructuredLog
+
+_REPORT: Final = (
+    "A mistake of this software: report it with this line. The connection is tried again by itself;"
+    " `integrations explain` tells how it is."
+)
 
 
 class StructuredWorkerLog:
@@ -53,6 +60,7 @@ class StructuredWorkerLog:
             user_id=str(ref.user_id),
             error=named,
             alarm=True,
+            advice=_REPORT,
         )
 
     def purged(self, what: str, rows: int) -> None:
