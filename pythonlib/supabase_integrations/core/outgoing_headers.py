@@ -31,12 +31,14 @@ _OF_THE_CALLER: Final = frozenset(
 _READ_TWICE: Final = frozenset(
     {
         *("x-original-url", "x-original-uri", "x-rewrite-url", "x-original-host", "x-host", "x-forwarded", "proxy"),
-        *("a-im", "accept-charset", "range", "if-range", "want-digest", "want-content-digest", "want-repr-digest"),
+        *("a-im", "accept-charset", "want-digest", "want-content-digest", "want-repr-digest"),
     }
 )
 """What makes of a request another one than was allowed. Parts of a reply and other charsets would hide a secret."""
 _OVERRIDE: Final = re.compile(r"method|override|-verb$")
 """One meaning in too many spellings to list: `X-HTTP-Method-Override`, `Method-Override`, `X-HTTP-Verb`."""
+_PART: Final = re.compile(r"^range$|(?<!content)-range$")
+"""`Range`, and what asks for a part in its place: `Request-Range`, `X-MS-Range`. An upload's part is not meant."""
 _PREFIXES: Final = (
     *("x-forwarded-", "x-envoy-", "x-amzn-", "x-vercel-", "x-supabase-", "x-middleware-", "x-nf-", "x-arr-"),
     *(
@@ -109,4 +111,4 @@ def shown_headers(headers: HeaderPairs, service: ServiceDefinition) -> list[tupl
 
 def _never_sent(name: str) -> bool:
     listed = name in HOP_BY_HOP or name in _FRAMING or name in _OF_THE_CALLER or name in _READ_TWICE
-    return listed or _OVERRIDE.search(name) is not None
+    return listed or _OVERRIDE.search(name) is not None or _PART.search(name) is not None

@@ -13,8 +13,9 @@ from .service import ServiceDefinition
 _VERBS: Final = frozenset({*METHODS, "OPTIONS", "TRACE", "CONNECT", "MERGE", "PURGE", "COPY", "MOVE", "LINK", "UNLINK"})
 _OVERRIDES: Final = re.compile(
     r"x?(?:http)?(?:method|verb)override|x?http(?:method|verb)|override(?:http)?method|xmethod"
+    r"|httpheaders"
 )
-"""A parameter's letters that mean a method, however they are joined."""
+"""A parameter's letters that mean a method, however they are joined; or headers, as Google's `$httpHeaders` does."""
 _NO_LETTER: Final = re.compile(r"[^a-z]")
 
 

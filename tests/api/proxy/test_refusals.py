@@ -148,6 +148,8 @@ async def test_other_methods_are_not_passed_on(keyed: Connected, echo: EchoServi
         "_method%00=DELETE",
         "HTTP-Verb=DELETE",
         "override-method=DELETE",
+        "$httpMethod=DELETE",
+        "%24httpHeaders=X-HTTP-Method-Override:DELETE%0D%0ARange:bytes%3D0-60%0D%0A",
         "access_token=canary",
         "access_token%00=canary",
         "ACCESS_TOKEN=canary",
