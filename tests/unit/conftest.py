@@ -144,7 +144,7 @@ class World:
             self.clock,
             journal=self.journal,
             refresher=self.refresher,
-            patience=timedelta(seconds=0.5),
+            patience=timedelta(seconds=10),
         )
         self.api, self.call_log = FakeServiceHttp(), FakeCallLog()
         self.calls = ServiceCalls(

@@ -32,6 +32,7 @@ from tests.unit.use_cases.disconnecting import (
     silent,
     stored,
 )
+from tests.unit.virtual_time import in_virtual_time
 
 
 @pytest.fixture
@@ -108,6 +109,7 @@ async def without_the_key_of_a_kept_reply(world: World, row: Integration, monkey
     world.journal.unknown_key = "0ddba11d"
 
 
+@in_virtual_time
 @pytest.mark.parametrize(
     "obstacle",
     [

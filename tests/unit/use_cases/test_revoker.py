@@ -206,12 +206,13 @@ async def test_a_refusal_keeps_the_credentials_for_another_attempt(
     assert stored(world, row)[0].last_error_code is None
 
 
+@in_virtual_time
 async def test_a_service_that_does_not_answer_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = world.caller()
     row = await connected(world, caller)
     monkeypatch.setattr(world.service, "send", silent)
     with pytest.raises(ProviderUnavailableError, match="in time"):
-        await asyncio.wait_for(world.user(caller).revoke_token(row.id), 60)
+        await asyncio.wait_for(world.user(caller).revoke_token(row.id), 11)
     after, envelope = stored(world, row)
     assert (after.last_error_code, envelope is None, after.refresh_lease_owner) == (FAILED, False, None)
 
