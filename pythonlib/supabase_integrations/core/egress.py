@@ -18,6 +18,7 @@ _REFUSED: Final = (
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("2001::/23"),
     IPv6Network("2002::/16"),
+    IPv6Network("3fff::/20"),
     IPv6Network("fec0::/10"),
 )
 """From IANA's special-purpose registries (RFC 6890): what `is_global` does not cover in every Python since 3.11."""
