@@ -17,6 +17,7 @@ from supabase_integrations.local.pids import start_mark
 START_SECONDS = 240
 STOP_SECONDS = 60
 
+_given: set[int] = set()
 _PORT_NAMES = ("PORT", "SUPABASE_PORT", "DB_PORT", "DEMO_PORT")
 _NOT_FOR_TESTS = (
     *("SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "DATABASE_URL", "APP_URL", "RESET"),
@@ -128,16 +129,22 @@ def stop_process(process: "subprocess.Popen[bytes]", seconds: float) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below the range from which the system picks ports for outgoing connections."""
+    """Ports that nobody listens on, below the range from which the system picks ports for outgoing connections.
+
+    None is given twice: who was given it may not listen yet, or have stopped for a moment.
+    """
     found: set[int] = set()
     while len(found) < count:
         port = random.randint(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.add(port)
         found.add(port)
     return list(found)
 
