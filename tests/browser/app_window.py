@@ -70,7 +70,7 @@ class AppWindow:
         with suppress(TimeoutError):
             # Looks at every frame; `expect`, which words a failure better, soon looks once a second only.
             await self.page.wait_for_function(_STATUS_IS, arg=status)
-        await expect(self.page.locator("#status")).to_have_text(status, timeout=1)
+        await expect(self.page.locator("#status")).to_have_text(status, timeout=5_000)
 
     async def came_back_with(self, parameter: str) -> str:
         """The value of the one parameter that the flow ended with."""
