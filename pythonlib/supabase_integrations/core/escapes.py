@@ -21,7 +21,13 @@ LONGEST_ESCAPE: Final = 24
 NEEDLESS: Final = (
     (b"%", re.compile(rb"%(?:25){0,3}(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
     (b"\\", re.compile(rb"\\(?:u00|x)(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa])")),
-    (b"#", re.compile(rb"#(?<=[&;]#)(?:[0-9]|[xX][0-9A-Fa-f])")),
+    (
+        b"#",
+        re.compile(
+            rb"#(?<=[&;]#)(?:0*(?:4[89]|5[0-7]|6[5-9]|[78][0-9]|9[07-9]|1[01][0-9]|12[0-2])"
+            rb"|[xX]0*(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]));"
+        ),
+    ),
 )
 """An escaped letter or digit, which no encoder writes without being told to. Each begins with one certain byte, for
 which a text that has none of it is searched several times faster.

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import re
+import string
 import urllib.parse
 from collections.abc import Callable
 from itertools import pairwise
@@ -64,6 +65,31 @@ def test_a_secret_is_found_in_the_middle_of_much_else(spelling: str) -> None:
     whole = filler + SPELLINGS[spelling](TOKEN).encode() + filler
     parts = [whole[at : at + 65_536] for at in range(0, len(whole), 65_536)]
     assert streamed([TOKEN], parts) == filler + MASK + filler
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        *("%{:02x}", "%{:02X}", "%25{:02X}", "%2525{:02x}", "%252525{:02X}"),
+        *("\\u{:04x}", "\\u{:04X}", "\\\\u{:04x}", "\\x{:02x}", "\\\\x{:02X}"),
+        *("&#{};", "&#{:05};", "&amp;#{};", "&amp;amp;amp;#{};"),
+        *("&#x{:x};", "&#X{:X};", "&#x{:05x};", "&amp;#x{:02X};"),
+    ],
+)
+def test_one_escaped_letter_hides_nothing(escape: str) -> None:
+    """Nobody escapes letters without being told to, so that texts without such escapes are searched the quick way."""
+    secret = f"{string.ascii_letters}{string.digits}"
+    for character in secret:
+        text = secret.replace(character, escape.format(ord(character)))
+        assert streamed([secret], [b"{" + text.encode() + b"}"]) == b"{[redacted]}", text
+
+
+@pytest.mark.parametrize(
+    "text", ["it&#39;s", "it&#x27;s", "it&#8217;s", "&#160;", "&#x2F;", "&amp;#43;", "#65", "\\u00e9", "%2F", "\\/"]
+)
+def test_escapes_that_encoders_write_are_passed_the_quick_way(text: str) -> None:
+    line = f"{text}\n".encode()
+    assert Redactor([SecretStr(TOKEN)]).feed_plain(line) == line
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
