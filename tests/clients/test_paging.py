@@ -1,11 +1,13 @@
 """What all clients share: which connection they take, and lists."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from supabase_integrations.clients import GoogleAds, HubSpot, Listing, MetaAds, Page, Shopify
 from supabase_integrations.core.errors import EndlessListError, InvalidValueError, ProviderUnavailableError
+from supabase_integrations.use_cases.integration_client import IntegrationClient
 from tests.clients.fake_service import Answer, Asked, FakeService, answer
 from tests.clients.office import Office, open_office
 
@@ -88,3 +90,27 @@ async def test_a_reply_of_another_form_is_not_an_empty_list(office: Office, fake
     async with office.client("hubspot") as api:
         with pytest.raises(ProviderUnavailableError, match="another form"):
             await anext(HubSpot(api).contacts().pages())
+
+
+LISTS: dict[str, Callable[[IntegrationClient], Listing]] = {
+    "hubspot": lambda api: HubSpot(api).contacts(),
+    "hubspot, searched": lambda api: HubSpot(api).search("contacts"),
+    "shopify": lambda api: Shopify(api).products(),
+    "google_ads": lambda api: GoogleAds(api).search("123-456-7890", "SELECT campaign.id FROM campaign"),
+}
+
+
+@pytest.mark.parametrize(
+    ("listed", "cursor"),
+    [*((name, cursor) for name in LISTS for cursor in (None, "", 7) if name != "google_ads"), ("google_ads", 7)],
+)
+async def test_a_page_that_does_not_say_where_the_next_begins_is_an_error(
+    office: Office, fake: FakeService, listed: str, cursor: object
+) -> None:
+    """Rather than an end that looks like one: a sync removes what a whole list no longer has."""
+    products = {"nodes": [], "pageInfo": {"hasNextPage": True, "endCursor": cursor}}
+    page = {"results": [], "nextPageToken": cursor, "paging": {"next": {"after": cursor}}}
+    fake.behaviour = lambda _: answer({"data": {"products": products}} | page)
+    async with office.client(listed.partition(",")[0]) as api:
+        with pytest.raises(ProviderUnavailableError, match="another form"):
+            await anext(LISTS[listed](api).pages())

@@ -20,7 +20,7 @@ from ..core.json_stream import ArrayItems
 from ..core.json_types import JsonObject
 from ..core.service_reply import ServiceReply
 from ..use_cases.integration_client import IntegrationClient
-from .paging import UNEXPECTED, Listing, Page, member, objects_at, refusal, require_service, text
+from .paging import UNEXPECTED, Listing, Page, cursor_at, member, objects_at, refusal, require_service, text
 
 _ONE_ACCOUNT: Final = timedelta(seconds=60)
 """As long as one customer's own quota holds up the others, who share this server's line, and no longer."""
@@ -57,7 +57,7 @@ class GoogleAds:
             reply = await self._api.post(path, json=body, headers=self._headers, is_read=True, check=_check)
             found = reply.json()
             rows = objects_at(found, "results") if member(found, "results") else ()
-            return Page(rows, text(found, "nextPageToken") or None)
+            return Page(rows, cursor_at(found, "nextPageToken") if member(found, "nextPageToken") else None)
 
         return Listing(fetch)
 

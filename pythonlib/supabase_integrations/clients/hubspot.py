@@ -11,7 +11,7 @@ from typing import Final, NotRequired, TypedDict
 from ..core.errors import InvalidValueError, ProviderUnavailableError, ServiceRateLimitedError
 from ..core.service_reply import ServiceReply
 from ..use_cases.integration_client import IntegrationClient
-from .paging import UNEXPECTED, Listing, Page, member, objects_at, refusal, require_service, text
+from .paging import UNEXPECTED, Listing, Page, cursor_at, member, objects_at, refusal, require_service, text
 
 VERSION: Final = "2026-03"
 SEARCH_LIMIT: Final = 10_000
@@ -71,7 +71,7 @@ class HubSpot:
             after = {"after": cursor} if cursor else {}
             reply = await self._api.get(_path(object_type), params={**params, **after}, check=_check)
             found = reply.json()
-            return Page(objects_at(found, "results"), text(found, "paging", "next", "after") or None)
+            return Page(objects_at(found, "results"), cursor_at(found, "paging", "next", "after") or None)
 
         return Listing(fetch)
 
@@ -104,7 +104,7 @@ class HubSpot:
             } | {name: value for name, value in (("query", query), ("after", after)) if value}
             reply = await self._api.post(f"{_path(object_type)}/search", json=body, is_read=True, check=_check)
             found = reply.json()
-            records, following = objects_at(found, "results"), text(found, "paging", "next", "after")
+            records, following = objects_at(found, "results"), cursor_at(found, "paging", "next", "after")
             reached, total = seen + len(records), member(found, "total")
             cut_off = reached >= SEARCH_LIMIT and isinstance(total, int) and total > reached
             if not records or not (following or cut_off):

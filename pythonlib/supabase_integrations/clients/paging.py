@@ -78,6 +78,17 @@ def text(value: object, *names: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def cursor_at(value: object, *names: str) -> str:
+    """Where the next page begins; empty where there is nothing that the cursor would stand in.
+
+    Raises ProviderUnavailableError where there is, without a cursor: that is no end of the list.
+    """
+    cursor = text(value, *names)
+    if not cursor and member(value, *names[:-1]):
+        raise ProviderUnavailableError(UNEXPECTED)
+    return cursor
+
+
 def object_at(value: object, *names: str) -> JsonObject:
     """The object there. Raises ProviderUnavailableError where there is none."""
     found = member(value, *names)

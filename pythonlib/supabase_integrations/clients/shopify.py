@@ -13,7 +13,7 @@ from ..core.json_types import JsonObject, JsonValue
 from ..core.service_reply import ServiceReply
 from ..core.usage_headers import graphql_cost_wait
 from ..use_cases.integration_client import IntegrationClient
-from .paging import Listing, Page, member, object_at, objects_at, refusal, require_service, text
+from .paging import Listing, Page, cursor_at, member, object_at, objects_at, refusal, require_service, text
 
 SHOP_FIELDS: Final = "id name email myshopifyDomain currencyCode ianaTimezone plan { publicDisplayName }"
 PRODUCT_FIELDS: Final = "id title handle status vendor productType createdAt updatedAt"
@@ -58,7 +58,7 @@ class Shopify:
             data = await self.query(query, {**(variables or {}), "first": _PAGE, "after": cursor})
             found = object_at(data, *path)
             more = member(found, "pageInfo", "hasNextPage") is True
-            return Page(objects_at(found, "nodes"), text(found, "pageInfo", "endCursor") if more else None)
+            return Page(objects_at(found, "nodes"), cursor_at(found, "pageInfo", "endCursor") if more else None)
 
         return Listing(fetch)
 
