@@ -44,5 +44,5 @@ class RateLimitStore(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Return if the store answers."""
+        """Return if the store can be used."""
         ...

@@ -131,7 +131,10 @@ async def test_a_refusal_of_the_server_itself_removes_nothing(
         await store._redis.config_set("maxmemory", 1)
         with pytest.raises(StoreUnavailableError):
             await store.reserve(key, LIMIT, count=1, slack=SLACK, longest=60)
+        with pytest.raises(StoreUnavailableError):
+            await store.ping()
         await store._redis.config_set("maxmemory", 0)
+        await store.ping()
         reserved = await store.reserve(key, LIMIT, count=1, slack=SLACK, longest=60)
     assert is_left(reserved.reservations[0].wait, 10.0 + SLACK, began)
     assert warnings(caplog) == []

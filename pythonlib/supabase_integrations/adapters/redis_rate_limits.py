@@ -166,9 +166,12 @@ class RedisRateLimits:
         self._tell(key, replaced)
 
     async def ping(self) -> None:
-        """Return if Redis answers. Raises StoreUnavailableError."""
+        """Return if Redis answers and takes writes: one that is full, or a replica, answers all the same.
+
+        Raises StoreUnavailableError.
+        """
         with _translated():
-            await self._redis.ping()
+            await self._penalise([_name("ping")], [0])
 
     def _tell(self, key: str, replaced: str) -> None:
         """Warn that what was found under a key was not ours. The account in the key's name is nobody's business."""
