@@ -20,6 +20,10 @@ from .service_kinds import RefreshKind
 
 MARGIN: Final = timedelta(minutes=5)
 """How long before its end a token is renewed; at most half of its lifetime."""
+TRADE_MARGIN: Final = timedelta(days=1)
+"""The same for a token that is traded for its successor. Once it has ended nothing is left to trade: with minutes
+alone, an outage at that time would end the connection.
+"""
 SHORTEST_AGE: Final = timedelta(seconds=5)
 """A token younger than this is not renewed on request: it is what came of somebody else's request just now."""
 FIRST_WAIT: Final = timedelta(seconds=60)
@@ -88,14 +92,15 @@ def is_renewable(credentials: OAuthCredentials, service: ServiceDefinition, now:
 
 
 def refresh_due_at(credentials: OAuthCredentials, service: ServiceDefinition) -> datetime | None:
-    """The moment from which the token is renewed: the margin before its end, at most half of its lifetime.
+    """The moment from which the token is renewed: its margin before its end, at most half of its lifetime.
 
     None where there is nothing to renew with, or no end.
     """
     if credentials.expires_at is None or not is_renewable(credentials, service, credentials.issued_at):
         return None
     lifetime = credentials.expires_at - credentials.issued_at
-    return credentials.expires_at - min(MARGIN, lifetime / 2)
+    margin = TRADE_MARGIN if service.refresh is RefreshKind.EXCHANGE else MARGIN
+    return credentials.expires_at - min(margin, lifetime / 2)
 
 
 def next_look_at(credentials: OAuthCredentials, service: ServiceDefinition) -> datetime | None:

@@ -47,8 +47,15 @@ def test_nothing_is_due_without_an_end_or_a_means() -> None:
     assert refresh_due_at(tokens(timedelta(hours=1), refreshable=False), CATALOGUE.get("hubspot")) is None
 
 
-def test_a_token_that_is_traded_needs_no_refresh_token() -> None:
-    assert refresh_due_at(tokens(timedelta(days=60), refreshable=False), CATALOGUE.get("meta_ads")) is not None
+@pytest.mark.parametrize(
+    ("lifetime", "due"),
+    [(timedelta(days=60), timedelta(days=59)), (timedelta(hours=2), timedelta(hours=1))],
+)
+def test_a_token_that_is_traded_is_so_a_day_before_there_is_nothing_left_to_trade(
+    lifetime: timedelta, due: timedelta
+) -> None:
+    """An outage of its service, or of this one, has to be over by then."""
+    assert refresh_due_at(tokens(lifetime, refreshable=False), CATALOGUE.get("meta_ads")) == START + due
 
 
 @pytest.mark.parametrize(

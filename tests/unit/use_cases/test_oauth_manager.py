@@ -367,7 +367,7 @@ async def test_meta_keeps_the_first_token_where_the_trade_fails(world: World) ->
     world.service.answers[f"{graph}/me"] = lambda _: json_reply({"id": "77"})
     row = await world.user(caller).handle_callback(callback(await start(world, caller, Initiation("meta_ads")), iss=""))
     assert row.expires_at == world.clock.now() + timedelta(hours=1)
-    assert row.next_refresh_at == world.clock.now() + timedelta(minutes=55)
+    assert row.next_refresh_at == world.clock.now() + timedelta(minutes=30)
 
 
 async def test_hubspot_is_identified_by_introspection(world: World) -> None:
