@@ -25,7 +25,7 @@ class Person:
     async def sign_up(cls, system: LocalSystem) -> "Person":
         """A new user, signed in."""
         credentials = {"email": f"{uuid4().hex}@example.com", "password": "canary-password-4e6d"}
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             reply = await http.post(
                 f"{system.supabase_url}/auth/v1/signup", headers={"apikey": system.publishable_key}, json=credentials
             )
@@ -56,7 +56,9 @@ class Person:
     def data_api(self) -> httpx.AsyncClient:
         """The Data API under this user's token: what curl would reach."""
         headers = {"apikey": self.system.publishable_key, "authorization": f"Bearer {self.access_token}"}
-        return httpx.AsyncClient(base_url=f"{self.system.supabase_url}/rest/v1", headers=headers, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=f"{self.system.supabase_url}/rest/v1", headers=headers, trust_env=False, timeout=60
+        )
 
 
 def caller(person: Person) -> Caller:

@@ -56,7 +56,7 @@ def serving(system: LocalSystem, name: str, environment: Mapping[str, str]) -> I
 def wait_for(url: str) -> None:
     """Return when the process at this URL answers."""
     deadline = time.monotonic() + _START_SECONDS
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=60) as http:
         while time.monotonic() < deadline:
             try:
                 http.get(f"{url}/healthz").raise_for_status()

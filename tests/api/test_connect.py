@@ -349,7 +349,7 @@ async def test_a_signed_out_user_cannot_finish_with_the_cookie(
 
 
 async def sign_out(person: Person) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         reply = await http.post(
             f"{person.system.supabase_url}/auth/v1/logout",
             headers={"apikey": person.system.publishable_key, "authorization": f"Bearer {person.access_token}"},

@@ -41,7 +41,7 @@ async def integrations(local_system: LocalSystem, local_environment: Mapping[str
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The app's own connections to Supabase, which supabase-py's clients can share but do not close."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

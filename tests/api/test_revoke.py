@@ -48,7 +48,7 @@ class DemoTokens:
 
     async def work(self) -> tuple[int, bool, bool]:
         """The status of an API call with the access token; whether each token is active by introspection."""
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             called = await http.get(f"{self.url}/me", headers={"authorization": f"Bearer {self.access_token}"})
             answers = [
                 await http.post(f"{self.url}/token/introspection", data={"token": token}, auth=self.client)

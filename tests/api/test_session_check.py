@@ -150,7 +150,7 @@ async def _belongings(person: Person, scripted: ScriptedService) -> Belongings:
 
 async def _sign_out(person: Person) -> None:
     headers = {"apikey": person.system.publishable_key, "authorization": f"Bearer {person.access_token}"}
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         reply = await http.post(f"{person.system.supabase_url}/auth/v1/logout", headers=headers)
     assert reply.status_code == 204
 
@@ -178,7 +178,7 @@ def _supabase_without_auth(supabase_url: str) -> Iterator[str]:
         def log_request(self, *_: object) -> None:
             """Say nothing."""
 
-    with httpx.Client(trust_env=False) as http, ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+    with httpx.Client(trust_env=False, timeout=60) as http, ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

@@ -57,7 +57,9 @@ class Site:
         """Send a request on to Supabase Auth: the local one answers without CORS headers, unlike a hosted project."""
         assert self.system, "The site has not been told which system its app works with"
         headers = {"apikey": api_key, "content-type": "application/json"}
-        return httpx.post(f"{self.system.supabase_url}{path}", content=body, headers=headers, trust_env=False)
+        return httpx.post(
+            f"{self.system.supabase_url}{path}", content=body, headers=headers, trust_env=False, timeout=60
+        )
 
 
 @contextmanager

@@ -50,7 +50,7 @@ async def brief_demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     port = free_ports(1)[0]
     service = DemoService(port, SecretStr("unused"), SECRET, redirect_uri, state.demo_store, [brief])
     processes = Processes(state)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         await service.start(processes, http)
     yield DemoClient(service.url, BRIEF, SECRET, redirect_uri)
     await processes.stop_all()

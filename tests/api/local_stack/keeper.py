@@ -19,4 +19,4 @@ def sign_in(system: LocalSystem) -> httpx.Response:
 
 def _post(system: LocalSystem, path: str) -> httpx.Response:
     url = f"{system.supabase_url}/auth/v1/{path}"
-    return httpx.post(url, json=_CREDENTIALS, headers={"apikey": system.publishable_key}, trust_env=False)
+    return httpx.post(url, json=_CREDENTIALS, headers={"apikey": system.publishable_key}, trust_env=False, timeout=60)

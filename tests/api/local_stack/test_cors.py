@@ -11,7 +11,7 @@ ORIGIN = {"origin": "http://localhost:5173"}
 @pytest.mark.parametrize("path", ["/auth/v1/signup", "/auth/v1/token", "/rest/v1/integrations"])
 async def test_a_browsers_preflight_is_answered(local_system: LocalSystem, path: str) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "apikey,authorization"}
-    async with httpx.AsyncClient(base_url=local_system.supabase_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=local_system.supabase_url, trust_env=False, timeout=60) as http:
         reply = await http.options(path, headers=ORIGIN | asked)
     assert reply.status_code == 204
     assert reply.headers["access-control-allow-origin"] == "*"
@@ -20,7 +20,7 @@ async def test_a_browsers_preflight_is_answered(local_system: LocalSystem, path:
 
 
 async def test_a_browser_can_read_the_answer(local_system: LocalSystem) -> None:
-    async with httpx.AsyncClient(base_url=local_system.supabase_url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=local_system.supabase_url, trust_env=False, timeout=60) as http:
         key = {"apikey": local_system.publishable_key}
         refused = await http.post("/auth/v1/token?grant_type=password", json={}, headers=ORIGIN | key)
         listed = await http.get("/rest/v1/integrations", headers=ORIGIN | key)

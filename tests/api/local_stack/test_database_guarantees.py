@@ -61,9 +61,9 @@ def test_no_secret_key_opens_the_data_api(running: LocalSystem) -> None:
     """Nobody acts as service_role: neither without a key nor with a token that claims it under another secret."""
     url = f"{running.supabase_url}/rest/v1/integrations?select=id"
 
-    assert httpx.get(url).status_code == 401
-    assert httpx.get(url, headers={"apikey": "sb_secret_canary"}).status_code == 401
-    assert httpx.get(url, headers={"apikey": running.publishable_key}).status_code == 401
+    assert httpx.get(url, timeout=60).status_code == 401
+    assert httpx.get(url, headers={"apikey": "sb_secret_canary"}, timeout=60).status_code == 401
+    assert httpx.get(url, headers={"apikey": running.publishable_key}, timeout=60).status_code == 401
 
 
 def test_the_advisors_find_nothing_in_the_running_database(running: LocalSystem) -> None:

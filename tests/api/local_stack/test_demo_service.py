@@ -42,15 +42,15 @@ class RunningDemo:
     async def kill_and_start_again(self) -> None:
         os.kill(self.processes.pids["demo_crm"], signal.SIGKILL)
         await self.processes.stop_all()
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             await self.service.start(self.processes, http)
 
     async def token(self, client: tuple[str, str] = CLIENT, **form: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             return await http.post(f"{self.url}/token", data=form, auth=client)
 
     async def get(self, path: str, access_token: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             return await http.get(self.url + path, headers={"Authorization": f"Bearer {access_token}"})
 
 
@@ -74,7 +74,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
         more_clients=[brief],
     )
     running = RunningDemo(service, Processes(state))
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         await service.start(running.processes, http)
     yield running
     await running.processes.stop_all()
@@ -85,7 +85,7 @@ class Person:
 
     def __init__(self, demo: RunningDemo) -> None:
         self._demo = demo
-        self.http = httpx.AsyncClient(trust_env=False, base_url=demo.url)
+        self.http = httpx.AsyncClient(trust_env=False, timeout=60, base_url=demo.url)
         self.seen: list[str] = []
         self.verifier = secrets.token_urlsafe(32)
 
@@ -183,7 +183,7 @@ async def test_who_cancels_sends_the_client_an_error(demo: RunningDemo, person: 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "<script>", "two words"])
 async def test_a_name_that_is_none_is_asked_for_again(demo: RunningDemo, name: str) -> None:
-    async with httpx.AsyncClient(trust_env=False, base_url=demo.url, follow_redirects=True) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, base_url=demo.url, follow_redirects=True) as http:
         query = {"client_id": CLIENT[0], "response_type": "code", "redirect_uri": REDIRECT_URI, "scope": SCOPE}
         page = await http.get("/auth", params=query | {"code_challenge": "c" * 43, "code_challenge_method": "S256"})
         again = await http.post(_first(r'action="([^"]+)"', page.text), data={"login": name})
@@ -204,7 +204,7 @@ async def test_a_code_needs_the_verifier_it_was_asked_for_with(demo: RunningDemo
 
 
 async def test_an_authorization_without_pkce_is_refused(demo: RunningDemo) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         query = {"client_id": CLIENT[0], "response_type": "code", "redirect_uri": REDIRECT_URI, "scope": SCOPE}
         reply = await http.get(f"{demo.url}/auth", params=query)
 
@@ -212,7 +212,7 @@ async def test_an_authorization_without_pkce_is_refused(demo: RunningDemo) -> No
 
 
 async def test_an_unregistered_redirect_uri_is_not_followed(demo: RunningDemo) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         query = {"client_id": CLIENT[0], "response_type": "code", "redirect_uri": "https://example.com/"}
         reply = await http.get(f"{demo.url}/auth", params=query)
 
@@ -261,7 +261,7 @@ async def test_the_store_is_readable_by_its_owner_only(demo: RunningDemo) -> Non
 
 async def test_a_revoked_token_is_dead_and_introspection_says_so(demo: RunningDemo, person: Person) -> None:
     tokens = await person.connect("ada")
-    async with httpx.AsyncClient(trust_env=False, auth=CLIENT) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, auth=CLIENT) as http:
         before = await http.post(f"{demo.url}/token/introspection", data={"token": tokens["refresh_token"]})
         await http.post(f"{demo.url}/token/revocation", data={"token": tokens["refresh_token"]})
         after = await http.post(f"{demo.url}/token/introspection", data={"token": tokens["refresh_token"]})

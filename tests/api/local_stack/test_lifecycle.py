@@ -40,7 +40,7 @@ def test_a_ready_system_describes_itself_to_its_owner_only(running: LocalSystem)
     }  # fmt: skip
     assert set(said["pids"]) == {"dev", "postgres", "supabase", "demo_crm", "api", "worker"}
     assert all(is_alive(pid) for pid in said["pids"].values())
-    assert httpx.get(f"{running.api_url}/healthz").status_code == 200
+    assert httpx.get(f"{running.api_url}/healthz", timeout=60).status_code == 200
 
 
 def test_the_secrets_of_a_system_are_readable_by_its_owner_only(running: LocalSystem) -> None:
