@@ -260,7 +260,7 @@ async def test_a_read_survives_the_end_of_every_connection(world: World) -> None
         store = PostgresWorkerDatabase(pool).for_user(ref.user_id)
         await asyncio.gather(*(store.get_sealed(ref.id) for _ in range(30)))
         await world.fate.database.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s and datname = %s",
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = %s and datname = %s",
             [ROLE, world.database],
         )
 
