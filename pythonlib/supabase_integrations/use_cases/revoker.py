@@ -144,7 +144,7 @@ class Revoker:
             async with _within(self._patience):
                 await self._renew_ended(store, before)
                 leased = await self._vault.lease(store, before.integration.id, owner)
-                return leased, await self._tell(store, leased)
+                return leased, await self._tell(store, leased, goes=True)
         except (IntegrationNotFoundError, StoreUnavailableError):
             raise
         except IntegrationError:
@@ -162,8 +162,11 @@ class Revoker:
             with suppress(ReauthorizationRequiredError):
                 await self._refresher.fresh(store, sealed.integration.id)
 
-    async def _tell(self, store: UserStore, leased: SealedIntegration) -> RevocationOutcome:
-        """Send the one request, if there is anything to be told. Raises what its reply may mean."""
+    async def _tell(self, store: UserStore, leased: SealedIntegration, *, goes: bool = False) -> RevocationOutcome:
+        """Send the one request, if there is anything to be told; `goes` where the row is deleted then in any case.
+
+        Raises what the reply may mean.
+        """
         row = leased.integration
         if leased.envelope is None:
             return _earlier_outcome(row)
@@ -177,7 +180,7 @@ class Revoker:
         client = self._clients.get(service.name)
         if client is None:
             raise ServiceNotConfiguredError
-        if service.revocation.ends == "grant" and await self._shares_grant(store, row):
+        if service.revocation.ends == "grant" and await self._is_left_to_another(store, row, goes=goes):
             return RevocationOutcome.SKIPPED_SHARED_GRANT
         if service.revocation.needs_access_token and self._has_ended(credentials):
             return RevocationOutcome.REVOKED
@@ -185,6 +188,16 @@ class Revoker:
             service, client, credentials, tenant=tenant_of(row, service), account_id=row.external_account_id
         )
         return read_revocation_reply(await self._http.send(request), service, self._clock.now())
+
+    async def _is_left_to_another(self, store: UserStore, row: Integration, *, goes: bool) -> bool:
+        """Whether another connection needs the grant. Of two that are deleted at once each would leave it to the other:
+        so a row that goes says so, and looks again.
+        """
+        if not await self._shares_grant(store, row):
+            return False
+        if goes:
+            await store.update_integration(row.id, IntegrationChanges(status=IntegrationStatus.REVOKED))
+        return not goes or await self._shares_grant(store, row)
 
     async def _shares_grant(self, store: UserStore, row: Integration) -> bool:
         """Whether another connection that works has its tokens from the same client, for the same account.

@@ -1,10 +1,12 @@
 """A grant that several connections live on is spared until the last of them goes."""
 
+import asyncio
+
 import pytest
 
-from supabase_integrations.core.models import IntegrationStatus
+from supabase_integrations.core.models import IntegrationPage, IntegrationStatus, ListQuery
 from tests.unit.conftest import World
-from tests.unit.fakes import json_reply
+from tests.unit.fakes import FakeStore, json_reply
 from tests.unit.use_cases.disconnecting import (
     REVOKED,
     SHARED,
@@ -31,6 +33,29 @@ async def test_a_grant_that_another_connection_lives_on_is_left_alone(world: Wor
     assert world.service.asked(UNINSTALL) == []
     assert (await world.user(caller).revoke_token(second.id)).outcome is REVOKED
     assert len(world.service.asked(UNINSTALL)) == 1
+
+
+async def test_of_two_that_are_deleted_at_once_one_at_least_ends_the_grant(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each finds the other one alive when it looks first, as where an app deletes both with one click."""
+    caller = world.caller()
+    rows = [await connected(world, caller, name) for name in ("granting", "granting_files")]
+    both_look, looks = asyncio.Barrier(2), 0
+    look = FakeStore.list_integrations
+
+    async def together(store: FakeStore, query: ListQuery) -> IntegrationPage:
+        nonlocal looks
+        looks += 1
+        page = await look(store, query)
+        if looks <= 2:
+            await both_look.wait()
+        return page
+
+    monkeypatch.setattr(FakeStore, "list_integrations", together)
+    await asyncio.gather(*(world.user(caller).delete(row.id) for row in rows))
+    assert world.service.asked(UNINSTALL)
+    assert world.database.rows == {}
 
 
 @pytest.mark.parametrize("status", [IntegrationStatus.ACTIVE, IntegrationStatus.INACTIVE, IntegrationStatus.ERROR])
