@@ -16,7 +16,7 @@ Scalar: TypeAlias = str | int | float | bool
 QueryParams: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]] | Sequence[tuple[str, Scalar]]
 
 MAX_TARGET_LENGTH: Final = 16_384
-"""Of path and query together, in bytes; servers commonly take 8 to 32 KiB."""
+"""Of an encoded path, in bytes; servers commonly take 8 to 32 KiB of path and query together."""
 _SAFE_IN_PATH: Final = "/:@!$'()*,;=+~-._%&"
 _SAFE_IN_QUERY: Final = "/:@!$'()*,~-._"
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~-]+(?:[.:][A-Za-z0-9_~-]+)*)+/?")
