@@ -151,8 +151,10 @@ async def test_calls_go_on_and_keep_the_limit_while_somebody_keeps_writing(
             if done.is_set():
                 return
             async for name in redis.scan_iter(f"*{service}*"):
-                await redis.delete(name)
-                await spoil(redis, name)
+                async with redis.pipeline(transaction=True) as at_once:
+                    at_once.delete(name)
+                    spoil(at_once, name)
+                    await at_once.execute()
             await asyncio.sleep(0.02)
 
     async with limiter(redis_server, service, 5, 0.3) as one, asyncio.timeout(120):
