@@ -118,7 +118,7 @@ def running_service(port: int) -> Iterator[ScriptedService]:
         daemon_threads = True
         # The base class's 5 is less than a worker opens at once: the rest would wait for retransmissions, and a request
         # may then arrive when nobody waits for its answer any more.
-        request_queue_size = 128
+        request_queue_size = 1024
 
     server = Server(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
