@@ -4,6 +4,7 @@ status.
 
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -87,9 +88,12 @@ def _reply_object(reply: HttpReply, service: ServiceDefinition, now: datetime) -
 
 
 def _object(reply: HttpReply) -> dict[str, Any]:
-    """JSON whatever the content type says; else a form where it says so (GitHub's default); else not a reply at all."""
+    """JSON whatever the content type says; else a form where it says so (GitHub's default); else not a reply at all.
+
+    A byte order mark is passed over, as RFC 8259 §8.1 allows: no token is lost over it.
+    """
     try:
-        fields = orjson.loads(reply.body)
+        fields = orjson.loads(reply.body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         fields = _form(reply) if reply.media_type in _FORM_TYPES else None
     if isinstance(fields, dict):

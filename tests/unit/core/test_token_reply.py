@@ -69,6 +69,11 @@ def test_json_under_a_wrong_content_type_is_read() -> None:
     assert parse(HttpReply(200, {"content-type": "text/html"}, body)).access_token.get_secret_value() == "canary-a"
 
 
+def test_a_byte_order_mark_costs_no_token() -> None:
+    body = b"\xef\xbb\xbf" + orjson.dumps({"access_token": "canary-a"})
+    assert parse(HttpReply(200, JSON, body)).access_token.get_secret_value() == "canary-a"
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [(60, 60), ("60", 60), (60.5, 60.5), ("3599.0", 3599), (10**12, 315360000)]
 )
