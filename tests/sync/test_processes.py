@@ -86,7 +86,8 @@ async def test_a_killed_worker_is_followed_without_gaps_or_duplicates(
 
     assert await syncing.records(ref) == {contact["id"]: contact for contact in book.contacts}
     assert book.pages_given[0] == cursor["cursor"]
-    assert second.lines("sync.finished")[0]["removed"] == 0
+    (finished,) = await second.until_logged("sync.finished")
+    assert finished["removed"] == 0
 
 
 async def test_a_stopped_worker_gives_its_sync_back_at_once(
@@ -163,7 +164,7 @@ async def test_a_broken_service_ends_no_worker(syncing: Syncing, syncers: Worker
     await syncing.want(bad)
     worker = await syncers.start()
     await until_finished(syncing, bad)
-    assert worker.lines("sync.records_skipped")[0]["reason"] == "no_id"
+    assert (await worker.until_logged("sync.records_skipped"))[0]["reason"] == "no_id"
 
     service.scripts["/api/contacts"] = ContactBook(people(10))
     await syncing.want(good)

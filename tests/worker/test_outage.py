@@ -57,8 +57,8 @@ async def test_an_outage_under_renewals_is_waited_out(
                 while await versions(database, encryption, catalogue, [*before, *after]) != {2}:
                     assert worker.process.poll() is None, worker.log.read_text()
                     await asyncio.sleep(0.2)
-            assert worker.lines("worker.database_away")
-            assert worker.lines("worker.database_back")
+            await worker.until_logged("worker.database_away")
+            await worker.until_logged("worker.database_back")
             assert len(service.asked_for("/token")) == 20
             worker.signal()
             assert await worker.ended() == 0
