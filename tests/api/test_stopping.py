@@ -1,6 +1,7 @@
 """A process that is told to stop in the middle of a renewal: what the service sends by then is stored."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -13,15 +14,20 @@ from supabase_integrations.integrations import open_integrations
 from tests.api.serve import serving, settings_for, wait_for
 from tests.api.test_refresh import connect_scripted, version_of
 from tests.people import Person
-from tests.scripted_service import Answer, ScriptedService
+from tests.scripted_service import Answer, Asked, Script, ScriptedService
 
 TOKENS = {"access_token": "canary-new", "refresh_token": "canary-newer", "expires_in": 3600}
 
 
+def late(_: Asked) -> Answer:
+    """A good answer, after a while."""
+    return Answer.json(TOKENS, delay=1.5)
+
+
 @asynccontextmanager
-async def asked_slowly(scripted: ScriptedService) -> AsyncIterator[None]:
+async def asked_slowly(scripted: ScriptedService, script: Script = late) -> AsyncIterator[None]:
     """Have the service answer late; the block is over when it has been asked."""
-    scripted.scripts["/token"] = lambda _: Answer.json(TOKENS, delay=1.5)
+    scripted.scripts["/token"] = script
     yield
     async with asyncio.timeout(60):
         while not scripted.asked_for("/token"):  # noqa: ASYNC110 - another thread's
@@ -60,11 +66,13 @@ async def test_an_app_that_is_cancelled_finishes_what_it_has_begun(
             user = await integrations.for_token(ada.access_token)
             await user.refresh_token(UUID(row["id"]))
 
-    async with asked_slowly(scripted):
+    may_answer = threading.Event()
+    async with asked_slowly(scripted, lambda _: Answer.json(TOKENS) if may_answer.wait(20) else Answer(500)):
         running = asyncio.create_task(app())
     for _ in range(cancellations):
         running.cancel()
         await asyncio.sleep(0.01)
+    may_answer.set()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert await version_of(ada, row) == 2
