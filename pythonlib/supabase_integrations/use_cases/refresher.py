@@ -99,7 +99,8 @@ class Refresher:
     async def refresh_claimed(self, store: CredentialStore, sealed: SealedIntegration, lease_owner: UUID) -> None:
         """Do what is due to a row that the worker has leased, and leave it so that it is not claimed again at once.
 
-        What one service or one row does wrong is recorded and not raised. Raises StoreUnavailableError.
+        One for which no connection to its service was free has waited for that, and may be. What one service or one row
+        does wrong is recorded and not raised. Raises StoreUnavailableError.
         """
         row = sealed.integration
         try:
