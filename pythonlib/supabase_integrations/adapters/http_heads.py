@@ -35,7 +35,8 @@ class BoundedHeads(aiohttp.ClientResponse):
         try:
             return await super().start(connection)
         finally:
-            transport.set_protocol(protocol)
+            if not transport.is_closing():
+                transport.set_protocol(protocol)
 
 
 class _Watch(asyncio.Protocol):
