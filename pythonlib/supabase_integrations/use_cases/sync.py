@@ -142,14 +142,14 @@ class ResourceSync:
                 since, cursor, stored = await self._start(ref, owner, state, resource, everything=everything)
             batches = SyncBatches(self._store, ref, owner, self._log, outcome, cursor=cursor, stored=stored)
             try:
-                ended = await self._copy(api, resource, since, batches, outcome, until, progress)
+                ended = await self._copy(api, resource, since, batches, until, progress)
             except ServiceError as error:
                 if cursor is None or batches.has_begun or error.status not in _CURSOR_REFUSED:
                     raise
                 # The service has forgotten where the list stood.
                 await self._store.start_run(ref, owner, since)
                 batches.restart()
-                ended = await self._copy(api, resource, since, batches, outcome, until, progress)
+                ended = await self._copy(api, resource, since, batches, until, progress)
             except EndlessListError:
                 # Gone on with from inside the circle, the next attempt would not end either.
                 await self._store.start_run(ref, owner, since)
@@ -182,7 +182,6 @@ class ResourceSync:
         resource: SyncResource,
         since: datetime | None,
         batches: SyncBatches,
-        outcome: SyncOutcome,
         until: datetime | None,
         progress: Progress | None,
     ) -> bool:
@@ -190,10 +189,9 @@ class ResourceSync:
         watch = CursorWatch(batches.cursor)
         try:
             async for page in resource.open(api, since).pages(batches.cursor):
-                outcome.is_partial |= page.is_partial
                 for record in page.records:
                     await batches.add(record, resource.id_of)
-                await batches.end_page(page.cursor)
+                await batches.end_page(page.cursor, is_partial=page.is_partial)
                 if page.cursor is not None:
                     watch.see(page.cursor)
                 if progress is not None:

@@ -19,6 +19,7 @@ class Counts(Protocol):
 
     records: int
     skipped: int
+    is_partial: bool
 
 
 class SyncBatches:
@@ -65,9 +66,12 @@ class SyncBatches:
         if len(self._batch) >= BATCH_RECORDS or self._bytes >= _BATCH_BYTES:
             await self.flush()
 
-    async def end_page(self, cursor: str | None) -> None:
-        """The page is gathered, and the next one begins at `cursor`; None after the last one."""
+    async def end_page(self, cursor: str | None, *, is_partial: bool = False) -> None:
+        """The page is gathered, and the next one begins at `cursor`; None after the last one. `is_partial`: the service
+        has refused a part of the list.
+        """
         self.has_begun = True
+        self._counts.is_partial |= is_partial
         if cursor is not None:
             self.cursor, self._moved = cursor, True
 
