@@ -50,14 +50,21 @@ async def after(world: World, caller: Caller, row: Integration) -> Integration:
     return world.database.rows[caller.user_id, row.id].integration
 
 
-def break_database(world: World) -> None:
-    """The service answers, and then the database is away for longer than anybody tries."""
+async def kept(world: World, caller: Caller) -> Integration:
+    """A connection whose new tokens are in the journal alone: the service answered, and then the database was away for
+    longer than anybody tries.
+    """
+    row = await connected(world, caller)
 
     def reply_and_break(_: HttpRequest) -> HttpReply:
         world.database.outages = 100
         return json_reply(SECOND)
 
     world.service.answers[TOKEN_URL] = reply_and_break
+    with pytest.raises(StoreUnavailableError):
+        await world.user(caller).refresh_token(row.id)
+    world.database.outages = 0
+    return row
 
 
 async def test_a_caller_that_gives_up_does_not_end_the_renewal(world: World) -> None:
@@ -168,12 +175,8 @@ async def test_a_token_that_was_not_rotated_is_not_kept(world: World) -> None:
 async def test_what_an_outage_kept_from_the_database_is_stored_by_the_next_holder(world: World) -> None:
     """The process died after the outage; another one on this machine gets the lease and does not ask the service."""
     caller = world.caller()
-    row = await connected(world, caller)
-    break_database(world)
-    with pytest.raises(StoreUnavailableError):
-        await world.user(caller).refresh_token(row.id)
+    row = await kept(world, caller)
     assert world.log.lines == [f"kept {row.id}"]
-    world.database.outages = 0
     world.service.answers[TOKEN_URL] = lambda _: json_reply(THIRD)
     world.clock.moment += timedelta(seconds=75)
     found = await world.another_process().fresh(world.database.as_user(caller), row.id, requested=True)
@@ -186,11 +189,7 @@ async def test_what_an_outage_kept_from_the_database_is_stored_by_the_next_holde
 async def test_a_kept_reply_that_has_ended_is_stored_and_renewed_then(world: World) -> None:
     """Nobody came for it until its access token had ended, as where no worker runs and its user was away."""
     caller = world.caller()
-    row = await connected(world, caller)
-    break_database(world)
-    with pytest.raises(StoreUnavailableError):
-        await world.user(caller).refresh_token(row.id)
-    world.database.outages = 0
+    row = await kept(world, caller)
     world.service.answers[TOKEN_URL] = lambda _: json_reply(THIRD)
     world.clock.moment += timedelta(days=1)
     credentials = await world.user(caller).get_integration_credentials(row.id)
@@ -241,11 +240,7 @@ async def test_a_lease_whose_answer_was_lost_is_given_back(world: World) -> None
 async def test_a_kept_reply_is_replayed_under_its_own_lease(world: World) -> None:
     """At once, without waiting for the lease to end: it is the same owner."""
     caller = world.caller()
-    row = await connected(world, caller)
-    break_database(world)
-    with pytest.raises(StoreUnavailableError):
-        await world.user(caller).refresh_token(row.id)
-    world.database.outages = 0
+    row = await kept(world, caller)
     (entry,) = await world.journal.entries()
     worker = world.another_process()
     await worker.replay(world.database.as_worker(caller.user_id), entry)
@@ -296,11 +291,7 @@ async def test_a_rotating_token_is_not_spent_where_its_reply_could_not_be_kept(w
 
 async def unopened(world: World, caller: Caller) -> Integration:
     """A connection whose renewal met an outage of the database, and whose reply waits for a key that is gone."""
-    row = await connected(world, caller)
-    break_database(world)
-    with pytest.raises(StoreUnavailableError):
-        await world.user(caller).refresh_token(row.id)
-    world.database.outages = 0
+    row = await kept(world, caller)
     world.service.answers[TOKEN_URL] = lambda _: json_reply({"error": "invalid_grant"}, 400)
     world.clock.moment += timedelta(seconds=75)
     world.journal.unknown_key = "0ddba11d"
