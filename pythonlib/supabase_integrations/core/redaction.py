@@ -2,10 +2,10 @@
 
 A service may repeat what it was sent: Meta writes the token into `paging.next`, and test endpoints echo whole requests.
 A secret is found as it is, and with any of its characters percent-encoded (up to four times over), or escaped as JSON,
-JavaScript or HTML escape them: both text and secret are compared unescaped. As it is it is found whatever escape it
-seems to make with what stands around it. In Base64 it is found wherever it stands in
-what was encoded, but for the few bits that it shares with its neighbours. A service that wanted to give its own token
-away could; this keeps honest ones from it.
+JavaScript or HTML escape them: both text and secret are compared unescaped. One that is not escaped is found even where
+it seems to make an escape with what stands around it. In Base64 it is found wherever it stands in what was encoded, but
+for the few bits that it shares with its neighbours. A service that wanted to give its own token away could; this keeps
+honest ones from it.
 """
 
 import re
